@@ -50,7 +50,12 @@ type InputOutputs struct {
 }
 
 // OutputsOf returns the [InputOutputs] with these names and without dynamic outputs.
-func OutputsOf(names ...string) InputOutputs { return InputOutputs{Names: SetOf(names...)} }
+func OutputsOf(names ...string) InputOutputs {
+	if len(names) == 1 && names[0] == onlyOut[0] {
+		return InputOutputs{Names: Set[string]{onlyOut}}
+	}
+	return InputOutputs{Names: SetOf(names...)}
+}
 
 // Clone returns a deep copy of d. It shares no memory with the text from which d was parsed.
 func (d *Derivation) Clone() *Derivation {

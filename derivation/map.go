@@ -33,9 +33,18 @@ type Entry[K ~string, V any] struct {
 
 // MapOf returns the map of these entries. If several entries have the same key, it keeps the last.
 func MapOf[K ~string, V any](entries ...Entry[K, V]) Map[K, V] {
-	entries = slices.Clone(entries)
-	slices.Reverse(entries) // sortEntries keeps the first entry of each key
-	return Map[K, V]{entries: sortEntries(entries)}
+	if len(entries) == 0 {
+		return Map[K, V]{}
+	}
+	// slices.Clone would force the caller's slice onto the heap.
+	list := append(make([]Entry[K, V], 0, len(entries)), entries...)
+	for i := 1; i < len(list); i++ {
+		if list[i-1].Key >= list[i].Key {
+			slices.Reverse(list) // sortEntries keeps the first entry of each key
+			return Map[K, V]{entries: sortEntries(list)}
+		}
+	}
+	return Map[K, V]{entries: list}
 }
 
 // sortEntries sorts in place and keeps the first entry of each key.

@@ -61,10 +61,17 @@ const guixDir storepath.Dir = "/gnu/store"
 
 // storePath checks that s is a store path in the same directory as all others.
 func (p *parser) storePath(offset int, s string) (storepath.Path, bool) {
-	if n := len(p.dir); n > 0 && len(s) > n+1 && s[:n] == string(p.dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1 {
+	if isPlainPath(p.dir, s) {
 		return storepath.Path(s), true
 	}
 	return p.parsePath(offset, s)
+}
+
+// isPlainPath is a fast version of [storepath.Dir.Parse]. It reports whether s is a store path in dir, but for speed it
+// returns false for a name that begins with a dot.
+func isPlainPath(dir storepath.Dir, s string) bool {
+	n := len(dir)
+	return n > 0 && len(s) > n+1 && s[:n] == string(dir) && s[n] == '/' && plainBaseLen(s[n+1:]) == len(s)-n-1
 }
 
 // parsePath is the slow path of storePath, for the first path, paths that are not in canonical

@@ -32,11 +32,16 @@ func (d *Derivation) Path() (storepath.Path, error) {
 	}
 	references := d.References()
 	for _, path := range references.keys {
+		if isPlainPath(dir, string(path)) {
+			continue
+		}
 		if _, err := dir.Parse(string(path)); err != nil {
 			return "", err
 		}
 	}
-	return d.pathOf(nixhash.Sum(nixhash.SHA256, d.AppendATerm(nil)), references)
+	buffers := hashBufferPool.Get().(*hashBuffers)
+	defer buffers.release()
+	return d.pathOf(buffers.sum(d.AppendATerm(buffers.text[:0])), references)
 }
 
 // pathOf computes the store path of the .drv file whose text has the given SHA-256. It is a fast
@@ -81,6 +86,7 @@ func (d *Derivation) OutputPaths(inputs InputHashes, o *ModuloOptions) (Map[stri
 	if err != nil || hash.Deferred {
 		return paths, err
 	}
+	paths.entries = make([]Entry[string, storepath.Path], 0, d.Outputs.Len())
 	for name := range d.Outputs.Keys() {
 		path, err := dir.OutputPath(name, hash.Hash, d.Name)
 		if err != nil {

@@ -2,7 +2,6 @@ package derivation
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"pix/internal/firstchar"
@@ -55,6 +54,9 @@ func (v *validation) add(field, reason string) {
 }
 
 func (v *validation) name() {
+	if storepath.CheckName(v.d.Name) == nil && len(v.d.Name)+len(storepath.DerivationExt) <= storepath.MaxNameLen {
+		return
+	}
 	if err := storepath.CheckName(v.d.Name + storepath.DerivationExt); err != nil {
 		v.add("name", err.Error())
 	} else if err := storepath.CheckName(v.d.Name); err != nil {
@@ -70,19 +72,18 @@ func (v *validation) outputs() {
 	}
 	for i := range d.Outputs.entries {
 		name, output := d.Outputs.entries[i].Key, &d.Outputs.entries[i].Value
-		field := outputField(name)
 		if name == "drvPath" {
-			v.add(field, "no output may have this name, because it stands for the derivation itself")
+			v.add(outputField(name), "no output may have this name, because it stands for the derivation itself")
 		} else if err := checkOutputName(name); err != nil {
-			v.add(field, err.Error())
+			v.add(outputField(name), err.Error())
 		} else if err := storepath.CheckName(storepath.OutputName(d.Name, name)); err != nil && storepath.CheckName(d.Name) == nil {
-			v.add(field, err.Error())
+			v.add(outputField(name), err.Error())
 		}
 		if reason := checkHashAlgorithm(output.method, output.Algorithm()); reason != "" && output.MethodAlgorithm() != "" {
-			v.add(field, reason)
+			v.add(outputField(name), reason)
 		}
-		if output.kind == InputAddressed {
-			v.path(field, output.path)
+		if output.kind == InputAddressed && !isPlainPath(d.Dir, string(output.path)) {
+			v.path(outputField(name), output.path)
 		}
 	}
 	if kind == Fixed && len(v.problems) == 0 {
@@ -113,34 +114,47 @@ func (v *validation) fixed() {
 
 func (v *validation) inputs() {
 	for path, used := range v.d.InputDerivations.All() {
-		field := "input " + string(path)
-		v.path(field, path)
-		if !path.IsDerivation() {
-			v.add(field, "it is not a derivation, because its name does not end in .drv")
+		if !isPlainPath(v.d.Dir, string(path)) {
+			v.path(inputField(path), path)
 		}
-		v.inputOutputs(field, used, 0)
+		if !path.IsDerivation() {
+			v.add(inputField(path), "it is not a derivation, because its name does not end in .drv")
+		}
+		v.inputOutputs(path, used, 0)
 	}
 	for path := range v.d.InputSources.All() {
-		v.path("source "+string(path), path)
+		if !isPlainPath(v.d.Dir, string(path)) {
+			v.path("source "+string(path), path)
+		}
 	}
 }
 
+func inputField(path storepath.Path) string { return "input " + string(path) }
+
 // inputOutputs checks the used outputs of an input.
-func (v *validation) inputOutputs(field string, used InputOutputs, depth int) {
+func (v *validation) inputOutputs(input storepath.Path, used InputOutputs, depth int) {
 	if depth > maxDynamicDepth {
-		v.add(field, fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
+		v.add(inputField(input), fmt.Sprintf("outputs of dynamic derivations are nested more than %d deep", maxDynamicDepth))
 		return
 	}
 	if used.Names.Len() == 0 && used.Dynamic.Len() == 0 {
-		v.add(field, "none of its outputs is used")
+		v.add(inputField(input), "none of its outputs is used")
 	}
-	for _, name := range slices.Concat(used.Names.keys, slices.Collect(used.Dynamic.Keys())) {
-		if err := checkOutputName(name); err != nil {
-			v.add(field, err.Error())
-		}
+	for _, name := range used.Names.keys {
+		v.outputName(input, name)
+	}
+	for name := range used.Dynamic.Keys() {
+		v.outputName(input, name)
 	}
 	for _, child := range used.Dynamic.All() {
-		v.inputOutputs(field, child, depth+1)
+		v.inputOutputs(input, child, depth+1)
+	}
+}
+
+// outputName checks the name of a used output.
+func (v *validation) outputName(input storepath.Path, name string) {
+	if err := checkOutputName(name); err != nil {
+		v.add(inputField(input), err.Error())
 	}
 }
 

@@ -5,27 +5,41 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // mention returns a String that mentions v if v can be a dependency.
 func mention(v any) (String, bool) {
+	if s, ok := v.(String); ok {
+		return s, true
+	}
+	p, err, ok := partOf(v)
+	if !ok || err != nil {
+		return String{err: err}, ok
+	}
+	return String{parts: []part{p}}, true
+}
+
+// partOf returns a part that mentions v if v is a package or an object.
+func partOf(v any) (p part, err error, ok bool) {
 	switch v := v.(type) {
-	case String:
-		return v, true
 	case *Package:
 		if v == nil {
-			return String{err: fmt.Errorf("a *Package is nil")}, true
+			return p, errNilPackage, true
 		}
-		return v.Out(""), true
+		return part{kind: outputPart, pkg: v, text: v.outputs[0].name}, nil, true
 	case *Lazy:
-		return v.Out(""), true
+		if v == nil {
+			return p, errNilLazy, true
+		}
+		return part{kind: outputPart, lazy: v}, nil, true
 	case *Object:
 		if v == nil {
-			return String{err: fmt.Errorf("an *Object is nil")}, true
+			return p, fmt.Errorf("an *Object is nil"), true
 		}
-		return String{parts: []part{{kind: objectPart, object: v}}}, true
+		return part{kind: objectPart, object: v}, nil, true
 	}
-	return String{}, false
+	return p, nil, false
 }
 
 // coerce returns the text of a value in an argument or variable, as Nix does
@@ -41,6 +55,8 @@ func coerce(v any) String {
 		return literal(v)
 	case []byte:
 		return literal(string(v))
+	case []string:
+		return literal(strings.Join(v, " "))
 	}
 	r := reflect.ValueOf(v)
 	switch r.Kind() {
@@ -82,10 +98,14 @@ func floatText(f float64) string {
 // coerceList joins the elements with spaces. As in Nix, no space follows an element that is an empty
 // list.
 func coerceList(list reflect.Value) String {
-	s := String{parts: make([]part, 0, 2*list.Len())}
+	s := String{parts: make([]part, 0, max(0, 2*list.Len()-1))}
 	for i := range list.Len() {
 		element := list.Index(i).Interface()
-		s.add(coerce(element))
+		if p, err, ok := partOf(element); ok && err == nil {
+			s.parts = append(s.parts, p)
+		} else {
+			s.add(coerce(element))
+		}
 		if i < list.Len()-1 && !isEmptyList(element) {
 			s.addText(" ")
 		}

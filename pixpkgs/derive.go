@@ -2,6 +2,7 @@ package pixpkgs
 
 import (
 	"slices"
+	"strings"
 
 	"pix/derivation"
 	"pix/storepath"
@@ -24,13 +25,13 @@ func Derive(s Spec) (*Package, error) {
 	return n.derive()
 }
 
-// derive creates the package. n must not contain lazy packages.
+// derive creates the package, which keeps n. n must not contain lazy packages.
 func (n *normalSpec) derive() (*Package, error) {
 	in, err := n.collect()
 	if err != nil {
 		return nil, err
 	}
-	if n, err = n.declare(in); err != nil {
+	if err := n.declare(in); err != nil {
 		return nil, err
 	}
 	d, err := n.derivation(in)
@@ -51,35 +52,33 @@ func (n *normalSpec) derivation(in *inputSet) (*derivation.Derivation, error) {
 	d := &derivation.Derivation{
 		Name: n.spec.Name, Dir: n.dir,
 		Platform: n.spec.System, Builder: n.builder.String(),
-		InputSources: derivation.SetOf(in.paths...),
+		InputSources: derivation.SetOf(in.paths...), InputDerivations: in.derivations(),
 	}
 	if d.Builder == "" && n.spec.lenient == nil {
 		return nil, n.failf("Builder", "it is missing")
 	}
-	for _, arg := range n.args {
-		d.Args = append(d.Args, arg.String())
+	d.Args = slices.Grow(d.Args, len(n.args))
+	for i := range n.args {
+		d.Args = append(d.Args, n.args[i].String())
 	}
-	if d.Env, err = n.environment(kind); err != nil {
+	if d.Env, err = n.environment(kind, d.Builder); err != nil {
 		return nil, err
 	}
+	var few [4]derivation.Entry[string, derivation.Output]
+	outputs := few[:0]
 	for _, name := range n.outputs {
-		d.Outputs.Set(name, kind)
+		outputs = append(outputs, derivation.Entry[string, derivation.Output]{Key: name, Value: kind})
 	}
-	inputs := make([]derivation.Entry[storepath.Path, derivation.InputOutputs], len(in.packages))
-	for i := range in.packages {
-		inputs[i].Key = in.packages[i].pkg.path
-		inputs[i].Value = derivation.OutputsOf(in.packages[i].outputs...)
-		inputs[i].Value.Dynamic = in.packages[i].dynamic
-	}
-	d.InputDerivations = derivation.MapOf(inputs...)
+	d.Outputs = derivation.MapOf(outputs...)
 	return d, nil
 }
 
 // environment returns the environment variables. The variables of outputs whose paths are not known
 // yet are empty.
-func (n *normalSpec) environment(kind derivation.Output) (derivation.Map[string, string], error) {
+func (n *normalSpec) environment(kind derivation.Output, builder string) (derivation.Map[string, string], error) {
 	var none derivation.Map[string, string]
-	env := make([]derivation.Entry[string, string], 0, len(n.env)+len(n.outputs)+8)
+	var few [32]derivation.Entry[string, string] // enough for most packages
+	env := few[:0]
 	set := func(name, value string) {
 		env = append(env, derivation.Entry[string, string]{Key: name, Value: value})
 	}
@@ -97,11 +96,12 @@ func (n *normalSpec) environment(kind derivation.Output) (derivation.Map[string,
 		}
 		set(derivation.StructuredAttrsKey, text)
 	} else if !n.spec.Bare {
-		for _, v := range n.ownVariables() {
-			set(v.name, v.value.String())
+		for name, value := range n.ownVariables() {
+			set(name, value)
 		}
+		set("builder", builder)
 		if n.named {
-			set("outputs", coerce(n.outputs).String())
+			set("outputs", strings.Join(n.outputs, " "))
 		}
 	}
 	for _, name := range n.outputs {
@@ -132,9 +132,10 @@ func (n *normalSpec) json() (string, error) {
 		all[name] = value
 	}
 	if !n.spec.Bare {
-		for _, v := range n.ownVariables() {
-			all[v.name] = v.value
+		for name, value := range n.ownVariables() {
+			all[name] = literal(value)
 		}
+		all["builder"] = n.builder
 		if n.named {
 			list, err := treeOf(n.outputs)
 			if err != nil {
@@ -158,7 +159,8 @@ func (n *normalSpec) json() (string, error) {
 
 // compute sets the fields that are computed from the derivation.
 func (p *Package) compute(in *inputSet) error {
-	paths, err := p.drv.OutputPaths(in.hash, nil)
+	hashes := derivation.InputHashes(in.hash)
+	paths, err := p.drv.OutputPaths(hashes, nil)
 	if err != nil {
 		return p.normal.fail("", err)
 	}
@@ -171,7 +173,7 @@ func (p *Package) compute(in *inputSet) error {
 	if err := p.drv.Validate(); err != nil {
 		return p.normal.fail("", err)
 	}
-	if p.hash, err = p.drv.HashModulo(derivation.AsInput, in.hash, nil); err != nil {
+	if p.hash, err = p.drv.HashModulo(derivation.AsInput, hashes, nil); err != nil {
 		return p.normal.fail("", err)
 	}
 	if p.path, err = p.drv.Path(); err != nil {
@@ -183,6 +185,9 @@ func (p *Package) compute(in *inputSet) error {
 
 // setSources records the objects that must be in the store before the .drv file.
 func (p *Package) setSources(in *inputSet) {
+	if len(in.paths) == 0 {
+		return
+	}
 	for _, path := range slices.Compact(slices.Sorted(slices.Values(in.paths))) {
 		if o := in.objects[path]; o != nil {
 			p.objects = append(p.objects, o)

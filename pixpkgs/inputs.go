@@ -25,13 +25,22 @@ type inputSet struct {
 // An input is a package with used outputs.
 type input struct {
 	pkg     *Package
-	outputs []string // sorted and without duplicates after seal
+	outputs []string // in any order, possibly with duplicates
 	dynamic derivation.Map[string, derivation.InputOutputs]
 }
 
 // collect returns everything that the Strings of n mention.
 func (n *normalSpec) collect() (*inputSet, error) {
-	in := &inputSet{dir: n.dir, packages: make([]input, 0, 8)}
+	mentions := 0
+	n.eachString(func(s *String) error {
+		for i := range s.parts {
+			if s.parts[i].kind == outputPart {
+				mentions++
+			}
+		}
+		return nil
+	})
+	in := &inputSet{dir: n.dir, packages: make([]input, 0, min(mentions, maxScanned))}
 	err := n.eachString(func(s *String) error {
 		for i := range s.parts {
 			if err := in.add(&s.parts[i]); err != nil {
@@ -67,7 +76,7 @@ func (in *inputSet) add(p *part) error {
 		in.objects[p.object.info.Path] = p.object
 		return in.addPath(p.object.info.Path)
 	case pathPart:
-		return in.addPath(p.path)
+		return in.addPath(storepath.Path(p.text))
 	}
 	panic("pixpkgs: unknown kind of part")
 }
@@ -82,7 +91,7 @@ func (in *inputSet) addPath(path storepath.Path) error {
 
 func (in *inputSet) addOutput(p *part) error {
 	pkg := p.pkg
-	o, err := pkg.output(p.text)
+	i, err := pkg.outputIndex(p.text)
 	if err != nil {
 		return err
 	}
@@ -90,11 +99,15 @@ func (in *inputSet) addOutput(p *part) error {
 		return fmt.Errorf("package %q is in the store directory %s, not in %s", pkg.Name(), pkg.drv.Dir, in.dir)
 	}
 	used := in.at(pkg)
-	if len(p.nested) > 0 {
-		addDynamic(&used.dynamic, o.name, p.nested)
-		return nil
+	name := pkg.normal.outputs[i]
+	switch n := len(used.outputs); {
+	case len(p.nested) > 0:
+		addDynamic(&used.dynamic, name, p.nested)
+	case n == 0:
+		used.outputs = pkg.normal.outputs[i : i+1 : i+1] // most packages use one output of an input, which needs no list of its own
+	case used.outputs[n-1] != name:
+		used.outputs = append(used.outputs, name)
 	}
-	used.outputs = append(used.outputs, o.name)
 	return nil
 }
 
@@ -140,15 +153,24 @@ func (in *inputSet) indexPackage(i int) {
 	in.index[in.packages[i].pkg.path] = i
 }
 
-// seal sorts the packages and their outputs.
+// seal sorts the packages.
 func (in *inputSet) seal() {
 	slices.SortFunc(in.packages, func(a, b input) int { return cmp.Compare(a.pkg.path, b.pkg.path) })
 	for i := range in.packages {
 		in.indexPackage(i)
-		names := in.packages[i].outputs
-		slices.Sort(names)
-		in.packages[i].outputs = slices.Compact(names)
 	}
+}
+
+// derivations returns the input derivations with their used outputs.
+func (in *inputSet) derivations() derivation.Map[storepath.Path, derivation.InputOutputs] {
+	var few [maxScanned]derivation.Entry[storepath.Path, derivation.InputOutputs]
+	list := few[:0]
+	for i := range in.packages {
+		used := derivation.OutputsOf(in.packages[i].outputs...)
+		used.Dynamic = in.packages[i].dynamic
+		list = append(list, derivation.Entry[storepath.Path, derivation.InputOutputs]{Key: in.packages[i].pkg.path, Value: used})
+	}
+	return derivation.MapOf(list...)
 }
 
 // hash implements [derivation.InputHashes].
@@ -172,7 +194,7 @@ func (in *inputSet) lookup(key string) (part, bool) {
 			}
 		}
 		for _, path := range in.paths {
-			in.known[path.HashPart()] = part{kind: pathPart, path: path}
+			in.known[path.HashPart()] = part{kind: pathPart, text: string(path)}
 		}
 		for _, pkg := range in.drvs {
 			in.known[pkg.path.HashPart()] = part{kind: drvPart, pkg: pkg}
@@ -204,27 +226,32 @@ type leniency struct {
 	known map[string]part // by hash part or placeholder
 }
 
-// declare returns a copy of n in which mentions of inputs in plain strings are separate parts, so that
-// they change with the input. For any other mention it returns an [*UndeclaredError], or an error about
-// the text.
-func (n *normalSpec) declare(in *inputSet) (*normalSpec, error) {
-	return n.mapStrings(func(s *String) (String, bool, error) {
-		found := n.mayMention(s.text)
+// declare makes mentions of inputs in plain strings of n separate parts, so that they change with the input. For any
+// other mention it returns an [*UndeclaredError], or an error about the text.
+func (n *normalSpec) declare(in *inputSet) error {
+	return n.eachString(func(s *String) error {
+		found := n.needsSplit(s.text)
 		for i := range s.parts {
 			p := &s.parts[i]
-			found = found || p.kind == ownPart || p.kind == literalPart && n.mayMention(p.text)
+			found = found || p.kind == ownPart || p.kind == literalPart && n.needsSplit(p.text)
 		}
 		if !found {
-			return String{}, false, nil
+			return nil
 		}
 		declared, err := n.declareIn(s, in)
-		return declared, err == nil, err
+		if err == nil {
+			*s = declared
+		}
+		return err
 	})
 }
 
-// mayMention reports whether a plain text may contain a mention.
-func (n *normalSpec) mayMention(text string) bool {
-	return strings.IndexByte(text, '/') >= 0 || strings.IndexByte(text, 0) >= 0
+// needsSplit reports whether a plain text has a mention or a NUL byte.
+func (n *normalSpec) needsSplit(text string) bool {
+	for range mentions(text, n.dir) {
+		return true
+	}
+	return strings.IndexByte(text, 0) >= 0
 }
 
 func (n *normalSpec) declareIn(s *String, in *inputSet) (out String, err error) {

@@ -106,6 +106,7 @@ func TestMistakes(t *testing.T) {
 		{"no such output", func(s *spec) { s.Env = env{"d": bash.Out("doc").Path("x")} }, []string{`"hello"`, `Env "d"`, `"bash"`, `"doc"`, `"dev"`}},
 		{"no such output, printed", func(s *spec) { s.Env = env{"d": fmt.Sprintf("%s/x", bash.Out("doc"))} }, []string{`"hello"`, `Env "d"`, `"bash"`, `"doc"`}},
 		{"lazy, printed", func(s *spec) { s.Args = list{fmt.Sprint(pixpkgs.Ready(bash))} }, []string{`"hello"`, "Args[0]", "pixpkgs.Sprintf"}},
+		{"lazy without a package", func(s *spec) { s.Args = list{pixpkgs.Ready(nil)} }, []string{`"hello"`, "*Package is nil"}},
 		{"attribute in itself", func(s *spec) { s.Attrs = self }, []string{`"hello"`, "Attrs", "deep"}},
 		{"output of a text", func(s *spec) { s.Args = list{pixpkgs.OutputOf("text", "out")} }, []string{`"hello"`, "Args[0]", "OutputOf", "string"}},
 		{"output of a path", func(s *spec) { s.Args = list{pixpkgs.OutputOf(bash.Path("bin"), "out")} }, []string{`"hello"`, "Args[0]", "OutputOf", "bash/bin"}},

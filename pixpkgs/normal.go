@@ -2,7 +2,6 @@ package pixpkgs
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -36,12 +35,14 @@ func normalise(s *Spec) (*normalSpec, error) {
 	if n.dir == "" {
 		n.dir = storepath.DefaultDir
 	}
-	for _, v := range s.Args {
-		n.args = append(n.args, coerce(v))
+	n.args, n.env = make([]String, len(s.Args)), make([]variable, 0, len(s.Env))
+	for i, v := range s.Args {
+		n.args[i] = coerce(v)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		n.env = append(n.env, variable{name, coerce(s.Env[name])})
+	for name, v := range s.Env {
+		n.env = append(n.env, variable{name, coerce(v)})
 	}
+	slices.SortFunc(n.env, func(a, b variable) int { return strings.Compare(a.name, b.name) })
 	if err := n.setDeps(s.Deps); err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (n *normalSpec) checkOutputs(given []string) error {
 	if len(given) == 0 {
 		return n.failf("Outputs", "it is empty; use nil for the output \"out\"")
 	}
-	seen := make(map[string]bool, len(given))
+	seen := map[string]bool{}
 	for _, output := range given {
 		switch {
 		case seen[output]:

@@ -2,6 +2,7 @@ package pixpkgs
 
 import (
 	"fmt"
+	"iter"
 
 	"pix/derivation"
 	"pix/nixhash"
@@ -78,19 +79,23 @@ func (n *normalSpec) fixedOutput(method storepath.Method, algo nixhash.Algorithm
 	return derivation.FixedOutput(ca, path), nil
 }
 
-// ownVariables returns the variables that Nix creates from fields. Fields for hashes have a variable
-// only if they are set.
-func (n *normalSpec) ownVariables() []variable {
+// ownVariables returns an iterator over the variables that Nix creates from plain fields. Fields for hashes have
+// a variable only if they are set.
+func (n *normalSpec) ownVariables() iter.Seq2[string, string] {
 	s := &n.spec
-	all := []variable{{"name", literal(s.Name)}, {"system", literal(s.System)}, {"builder", n.builder}}
-	for _, v := range []struct{ name, value string }{
-		{"outputHash", s.OutputHash}, {"outputHashAlgo", s.OutputHashAlgo}, {"outputHashMode", s.OutputHashMode},
-	} {
-		if v.value != "" {
-			all = append(all, variable{v.name, literal(v.value)})
+	return func(yield func(name, value string) bool) {
+		for _, v := range [...]struct {
+			name, value string
+			always      bool
+		}{
+			{"name", s.Name, true}, {"system", s.System, true},
+			{"outputHash", s.OutputHash, false}, {"outputHashAlgo", s.OutputHashAlgo, false}, {"outputHashMode", s.OutputHashMode, false},
+		} {
+			if (v.always || v.value != "") && !yield(v.name, v.value) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // fieldOf has the fields of a [Spec] that correspond to attributes of Nix.

@@ -63,7 +63,7 @@ func (s String) Path(elem ...string) String {
 	if below == "" {
 		return s
 	}
-	var all String
+	all := String{parts: make([]part, 0, len(s.parts)+2)}
 	all.add(s)
 	all.addText("/" + below)
 	return all
@@ -103,15 +103,24 @@ func (p *Package) Dependencies() []*Package { return slices.Clone(p.deps) }
 
 // output returns the output with that name; "" means the default output.
 func (p *Package) output(name string) (*output, error) {
+	i, err := p.outputIndex(name)
+	if err != nil {
+		return nil, err
+	}
+	return &p.outputs[i], nil
+}
+
+// outputIndex returns the index of the output with that name; "" means the default output.
+func (p *Package) outputIndex(name string) (int, error) {
 	if name == "" {
-		return &p.outputs[0], nil
+		return 0, nil
 	}
 	for i := range p.outputs {
 		if p.outputs[i].name == name {
-			return &p.outputs[i], nil
+			return i, nil
 		}
 	}
-	return nil, &OutputError{p.Name(), name, p.Outputs()}
+	return 0, &OutputError{p.Name(), name, p.Outputs()}
 }
 
 // outputText returns the text of an existing output.

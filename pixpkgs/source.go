@@ -156,7 +156,7 @@ func Text(name string, contents any) (*Object, error) {
 	if pkgs := in.pkgs(); len(pkgs) > 0 {
 		return nil, n.failf("Text", "it mentions package %q, which is not built when the file is written: write the file in a build instead", pkgs[0].Name())
 	}
-	if n, err = n.declare(in); err != nil {
+	if err := n.declare(in); err != nil {
 		return nil, err
 	}
 	o, err := textObject(n.dir, name, n.args[0].String(), in)

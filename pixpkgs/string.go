@@ -34,14 +34,13 @@ const (
 // A part is a piece of a [String].
 type part struct {
 	kind     partKind
-	textOnly bool           // the part is not a dependency
-	choice   choice         // how to mention lazy when it is derived
-	text     string         // text of literal and raw parts; name of the output, "" for the default output
-	nested   []string       // outputs of the derivation in that output, and so on; see OutputOf
-	pkg      *Package       // for output and drv parts, after the package was derived
-	lazy     *Lazy          // for output and drv parts, before the package was derived
-	object   *Object        // for object parts
-	path     storepath.Path // for path parts
+	textOnly bool     // the part is not a dependency
+	choice   choice   // how to mention lazy when it is derived
+	text     string   // text of literal and raw parts; a path; name of the output, "" for the default output
+	nested   []string // outputs of the derivation in that output, and so on; see OutputOf
+	pkg      *Package // for output and drv parts, after the package was derived
+	lazy     *Lazy    // for output and drv parts, before the package was derived
+	object   *Object  // for object parts
 }
 
 // String returns the text. It contains placeholders for paths that are not known yet.
@@ -55,11 +54,12 @@ func (s String) String() string {
 	case 1:
 		return s.parts[0].String()
 	}
-	var b strings.Builder
+	var few [1024]byte // enough for most lists of inputs
+	text := few[:0]
 	for i := range s.parts {
-		b.WriteString(s.parts[i].String())
+		text = append(text, s.parts[i].String()...)
 	}
-	return b.String()
+	return string(text)
 }
 
 func (p *part) String() string {
@@ -67,7 +67,7 @@ func (p *part) String() string {
 		return p.lazy.String()
 	}
 	switch p.kind {
-	case literalPart, rawPart:
+	case literalPart, rawPart, pathPart:
 		return p.text
 	case outputPart:
 		if len(p.nested) > 0 {
@@ -78,8 +78,6 @@ func (p *part) String() string {
 		return string(p.pkg.path)
 	case objectPart:
 		return p.object.String()
-	case pathPart:
-		return string(p.path)
 	case ownPart:
 		return string(storepath.OwnPlaceholder(p.text))
 	}
@@ -135,7 +133,7 @@ func StorePath(path storepath.Path) String {
 	if _, err := storepath.Parse(string(path)); err != nil {
 		return String{err: err}
 	}
-	return String{parts: []part{{kind: pathPart, path: path}}}
+	return String{parts: []part{{kind: pathPart, text: string(path)}}}
 }
 
 // Placeholder returns a placeholder for the path of an output of the package that is being declared. The
@@ -187,9 +185,10 @@ func (m marker) Format(f fmt.State, verb rune) {
 
 // unmark replaces the markers in text by the marked strings.
 func unmark(text string, marked []String) String {
-	var s String
-	for i, piece := range strings.Split(text, "\x00") {
-		if i%2 == 0 {
+	s := String{parts: make([]part, 0, 2*len(marked)+1)}
+	i := -1
+	for piece := range strings.SplitSeq(text, "\x00") {
+		if i++; i%2 == 0 {
 			s.addText(piece)
 			continue
 		}

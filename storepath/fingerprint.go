@@ -47,13 +47,13 @@ func (d Dir) MakePath(typ string, digest nixhash.Hash, name string) (Path, error
 	if err := CheckName(name); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(d.appendFingerprint(make([]byte, 0, 512), typ, digest, name))
+	var few [1024]byte // enough for the fingerprint of a usual derivation, and then for a path
+	sum := sha256.Sum256(d.appendFingerprint(few[:0], typ, digest, name))
 	folded := [HashPartSize]byte(sum[:HashPartSize])
 	for i, b := range sum[HashPartSize:] {
 		folded[i] ^= b
 	}
-	path := make([]byte, 0, len(d)+1+HashPartLen+1+len(name))
-	path = append(path, d...)
+	path := append(few[:0], d...)
 	path = append(path, '/')
 	path = nixbase32.AppendEncode(path, folded[:])
 	path = append(path, '-')
