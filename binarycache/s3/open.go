@@ -19,7 +19,7 @@ const credentialsLimit = 30 * time.Second
 // Open opens the cache in a bucket. The options are as in [binarycache.Open]. The credentials come from the environment and
 // from the configuration files of AWS.
 //
-// The error is a [*binarycache.URIError] for an invalid URI, an [*Error] if the server does not accept the credentials,
+// The error is a [*binarycache.URIError] for an invalid URI, an [*Error] if the server does not accept the credentials or has no such bucket,
 // or another error of [binarycache.Open].
 func Open(ctx context.Context, uri string, opts *binarycache.Options) (*binarycache.Store, error) {
 	b, err := parseURI(uri)

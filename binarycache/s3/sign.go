@@ -52,10 +52,10 @@ func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := s.next.RoundTrip(signed)
-	if err != nil || resp.StatusCode != http.StatusForbidden {
+	if err != nil || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
-	return checkForbidden(resp)
+	return checkMissing(resp)
 }
 
 // closeBody closes the body of a request, as every RoundTripper must.
@@ -119,7 +119,8 @@ func escapePath(path string) string {
 	return b.String()
 }
 
-// An Error reports that a server does not accept the credentials or the signature of a request. A retry is useless.
+// An Error reports that a server refuses every request: because of the credentials or the signature, or because there is
+// no such bucket. A retry is useless.
 type Error struct {
 	Code    string // of S3, such as "SignatureDoesNotMatch"
 	Message string // of the server
@@ -127,7 +128,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	quoted := strconv.Quote(e.Message)
-	return fmt.Sprintf("the server refuses the credentials: %s: %s", e.Code, quoted[1:len(quoted)-1])
+	return fmt.Sprintf("the server of the bucket refuses the request: %s: %s", e.Code, quoted[1:len(quoted)-1])
 }
 
 // Permanent reports that a retry is useless.
@@ -136,16 +137,16 @@ func (e *Error) Permanent() bool { return true }
 // maxErrorBody is the largest number of bytes that are read of an error in XML.
 const maxErrorBody = 64 << 10
 
-// checkForbidden returns an [*Error] if a server refuses a request because of its signature. It returns other responses
-// with the status 403: servers send it for objects that do not exist, too.
-func checkForbidden(resp *http.Response) (*http.Response, error) {
+// checkMissing returns an [*Error] if a server has sent the status 403 or 404 for another reason than that the object does
+// not exist: package binarycache would take the object for missing.
+func checkMissing(resp *http.Response) (*http.Response, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	var e struct {
 		XMLName xml.Name `xml:"Error"`
 		Code    string
 		Message string
 	}
-	if err != nil || xml.Unmarshal(text, &e) != nil || !slices.Contains(credentialErrors, e.Code) {
+	if err != nil || xml.Unmarshal(text, &e) != nil || e.Code == "" || slices.Contains(missing, e.Code) {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
@@ -156,11 +157,9 @@ func checkForbidden(resp *http.Response) (*http.Response, error) {
 	return nil, &Error{e.Code, e.Message[:min(len(e.Message), 300)]}
 }
 
-// credentialErrors are the codes of S3 for requests with wrong credentials.
-var credentialErrors = []string{
-	"AccountProblem", "ExpiredToken", "InvalidAccessKeyId", "InvalidSecurity", "InvalidToken", "NotSignedUp",
-	"RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired",
-}
+// missing are the codes of S3 for objects and uploads that do not exist. Servers send AccessDenied for objects that do
+// not exist in buckets that the user may not list.
+var missing = []string{"AccessDenied", "AllAccessDisabled", "NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound"}
 
 // An errReader returns an error, or io.EOF if that is nil.
 type errReader struct{ err error }
