@@ -18,7 +18,7 @@ import (
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "closure", "profile", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
-	"binarycache", "cacheserver",
+	"binarycache", "binarycache/s3", "cacheserver",
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
 	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
@@ -29,7 +29,7 @@ var order = []string{
 // the store that it needs.
 var stores = []string{
 	"closure", "profile", "protocol", "daemon", "server", "store/memstore", "daemontest",
-	"binarycache", "cacheserver", "localstore", "substitute",
+	"binarycache", "binarycache/s3", "cacheserver", "localstore", "substitute",
 }
 
 // unsafeFiles are the only files that may import unsafe.
@@ -43,6 +43,8 @@ var dependencies = map[string][]string{
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
 	"cmd/pix-sh": {"mvdan.cc/sh"},
+
+	"binarycache/s3": {"github.com/aws/aws-sdk-go-v2"},
 
 	"localstore":                {"zombiezen.com/go/sqlite"},
 	"localstore/internal/nixdb": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},

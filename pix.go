@@ -21,6 +21,7 @@
 //   - [pix/server]: serving any store over the protocol;
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
 //   - [pix/binarycache]: binary caches;
+//   - [pix/binarycache/s3]: binary caches in S3;
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/substitute]: a store that substitutes missing paths from other stores;
 //   - [pix/builder/sandbox]: one process, in namespaces or without;
@@ -75,6 +76,10 @@ type Options struct {
 
 	// Cache has further options of binary caches. StoreDir above replaces its StoreDir.
 	Cache *binarycache.Options
+
+	// S3 opens caches at s3://BUCKET. Set it to the function Open of [pix/binarycache/s3]. If it is nil, such caches are
+	// not supported, so that programs that need none do not contain AWS's modules.
+	S3 func(ctx context.Context, uri string, opts *binarycache.Options) (*binarycache.Store, error)
 
 	// DataDir is the data directory of the user, $XDG_DATA_HOME or ~/.local/share. On a machine without Nix, auto
 	// opens a store in it. With "", auto means the daemon on such a machine, too.
@@ -132,6 +137,7 @@ func (e *URIError) Is(target error) bool { return e.known && target == errors.Er
 //	"ssh-ng://[USER@]HOST[:PORT][?…]"     the daemon of another machine, over OpenSSH:
 //	                                      see [daemon.ParseSSH] for the parameters
 //	"file://DIR", "http[s]://HOST…"       a binary cache: see [binarycache.Open]
+//	"s3://BUCKET[/PREFIX][?…]"            a binary cache in S3, if Options.S3 is set
 //	"local"                               the store of this machine, without a daemon
 //	"local?root=DIR", "/DIR", "./DIR"     the store below DIR, which is created if it does not exist,
 //	                                      unless Options.Local.NoCreate is set
@@ -179,7 +185,7 @@ func Open(ctx context.Context, uri string, opts *Options) (store.Store, error) {
 // isCache reports whether a URI names a binary cache.
 func isCache(uri string) bool {
 	scheme, _, ok := strings.Cut(uri, "://")
-	return ok && (scheme == "file" || scheme == "http" || scheme == "https")
+	return ok && (scheme == "file" || scheme == "http" || scheme == "https" || scheme == "s3")
 }
 
 // limited returns s with the ClosureLimits of the options. It is not used for a store in a directory, whose infos
@@ -220,7 +226,13 @@ func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error
 		c = *o.Cache
 	}
 	c.StoreDir = o.StoreDir
-	s, err := binarycache.Open(ctx, uri, &c)
+	open := binarycache.Open
+	if strings.HasPrefix(uri, "s3://") {
+		if open = o.S3; open == nil {
+			return nil, &URIError{uri, "the scheme s3:// is not supported by this program, whose Options.S3 is not set", true}
+		}
+	}
+	s, err := open(ctx, uri, &c)
 	if bad, ok := errors.AsType[*binarycache.URIError](err); ok {
 		return nil, &URIError{bad.URI, bad.Reason, false}
 	}
@@ -230,4 +242,4 @@ func (o *Options) openCache(ctx context.Context, uri string) (store.Store, error
 	return s, nil
 }
 
-const expected = "expected auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST"
+const expected = "expected auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR, https://HOST or s3://BUCKET"

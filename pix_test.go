@@ -28,7 +28,7 @@ func TestOpenErrors(t *testing.T) {
 		"/a?root=/b":                   "both a path and the parameter root",
 		"/a?state=%zz":                 "invalid URL escape",
 		"nonsense":                     "not a store URI",
-		"s3://bucket":                  "the scheme s3:// is not supported; a public bucket",
+		"s3://bucket":                  "the scheme s3:// is not supported by this program",
 		"ssh://me:secret@h?a=b":        "the scheme ssh:// is not supported; use ssh-ng://HOST",
 		"xyz://bucket":                 "the scheme xyz:// is unknown; expected",
 		"unix://relative":              "not absolute",

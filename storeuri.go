@@ -232,7 +232,6 @@ func (u *storeURI) transport(o *Options) (daemon.Transport, error) {
 // unsupported are the schemes of Nix that pix does not support, with advice.
 var unsupported = map[string]string{
 	"ssh":            "use ssh-ng://HOST, which every Nix since 2.0 serves",
-	"s3":             "a public bucket is also a cache at https://BUCKET.s3.REGION.amazonaws.com",
 	"dummy":          "use a store in an empty directory, such as /tmp/DIR",
 	"local-overlay":  "use local",
 	"mounted-ssh-ng": "use ssh-ng://HOST",

@@ -89,12 +89,23 @@ func (r *remote) attempt(ctx context.Context, req *request, opts *HTTPOptions) (
 		if err == nil && !resp.sentAll {
 			err = errAnsweredEarly
 		}
+		if err == nil && req.check != nil {
+			err = req.check(got)
+		}
 		if err != nil {
 			return got, &RequestError{Err: err}
 		}
 		return got, nil
 	}
-	return got, &RequestError{Status: resp.StatusCode, Answer: oneLine(got.body)}
+	return got, &RequestError{Status: resp.StatusCode, Answer: messageOf(got.body)}
+}
+
+// messageOf returns the message that a server sends with an error.
+func messageOf(text []byte) string {
+	if message, ok := s3Message(text); ok {
+		return message
+	}
+	return oneLine(text)
 }
 
 // oneLine returns the beginning of a server's text in one line, without control characters.

@@ -52,6 +52,13 @@ type HTTPOptions struct {
 	// it. The store sets the login of each redirected request before it calls the client's own CheckRedirect.
 	Client *http.Client
 
+	// Wrap returns the RoundTripper that the store uses instead of the one of its client, for example to sign requests;
+	// nil changes nothing. An error of it with a method "Permanent() bool" that returns true is not retried.
+	Wrap func(http.RoundTripper) http.RoundTripper
+
+	// S3 is set if the server speaks the protocol of S3.
+	S3 *S3Options
+
 	// Proxy, CAFile, Certificate, PrivateKey and NoHTTP2 are for the store's own client.
 	//
 	// Proxy returns the proxy of a request, such as [http.ProxyFromEnvironment]; nil is no proxy. CAFile is

@@ -50,6 +50,12 @@ func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
 		return r, err
 	}
 	client := *opts.Client
+	if opts.Wrap != nil {
+		if client.Transport == nil {
+			client.Transport = http.DefaultTransport
+		}
+		client.Transport = opts.Wrap(client.Transport)
+	}
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		err := r.checkRedirect(req, via)
 		if err == nil && opts.Client.CheckRedirect != nil {
@@ -68,7 +74,11 @@ func (r *remote) newClient(opts *HTTPOptions) (*http.Client, error) {
 		return nil, err
 	}
 	r.ownTransports = append(r.ownTransports, t)
-	return &http.Client{Transport: t, CheckRedirect: r.checkRedirect}, nil
+	client := &http.Client{Transport: t, CheckRedirect: r.checkRedirect}
+	if opts.Wrap != nil {
+		client.Transport = opts.Wrap(t)
+	}
+	return client, nil
 }
 
 // newLargeClient returns a client without HTTP/2 if the other one has it. A large archive has a
@@ -212,6 +222,8 @@ type request struct {
 	header http.Header
 	body   io.ReaderAt // nil if there is none
 	size   int64       // of the body
+
+	check func(*answer) error // checks the answer of a success; an error is a transient failure; nil checks nothing
 }
 
 // send sends one request and waits for the header of the response. It does not read the body of the request after it

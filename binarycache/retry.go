@@ -92,10 +92,21 @@ func isTransient(failure *RequestError) bool {
 	switch err := failure.Err; {
 	case errors.Is(err, errRedirects), errors.As(err, new(*redirectError)), errors.Is(err, errReplaced), errors.As(err, &certificate), errors.As(err, &method):
 		return false
+	case isPermanent(err):
+		return false
 	case errors.As(err, &name):
 		return !name.IsNotFound
 	}
 	return true
+}
+
+// isPermanent reports whether a client of the caller says that a retry is useless.
+func isPermanent(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Permanent() bool
+	}](err)
+	return ok && e.Permanent()
 }
 
 // retryAfter returns the wait that a server asks for; 0 if there is none.

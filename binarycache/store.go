@@ -136,6 +136,9 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	s.closed, s.cancel = context.WithCancelCause(context.Background())
 	if loc.base != nil {
 		s.uri = loc.base.Redacted()
+		if s.opts.HTTP.S3 != nil {
+			s.uri = s.opts.HTTP.S3.Name
+		}
 		s.narInfos = newNarInfoCache(&s.opts.HTTP)
 		if s.files, err = newRemote(loc.base, &s.opts.HTTP); err != nil {
 			return nil, &URIError{s.uri, err.Error()}

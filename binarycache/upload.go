@@ -118,6 +118,9 @@ func (r *remote) put(ctx context.Context, name string, file *spool.File, method 
 	if file.Size() > expectSize {
 		header.Set("Expect", "100-continue")
 	}
+	if r.opts.S3 != nil {
+		return r.putS3(ctx, name, file, header)
+	}
 	_, err := r.exchange(ctx, &request{method: http.MethodPut, url: r.fileURL(name), header: header, body: file, size: file.Size()})
 	return err
 }

@@ -180,7 +180,7 @@ func completeURIs(_ *cobra.Command, _ []string, word string) ([]string, cobra.Sh
 	if path, ok := strings.CutPrefix(word, file); ok {
 		return withPrefix(file, completeFile(path, os.ModeDir)), noFiles | cobra.ShellCompDirectiveNoSpace
 	}
-	schemes := []string{"auto", "daemon", unix + "/", "ssh-ng://", file + "/", "https://"}
+	schemes := []string{"auto", "daemon", unix + "/", "ssh-ng://", file + "/", "https://", "s3://"}
 	return schemes, noFiles | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 }
 

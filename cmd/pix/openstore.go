@@ -11,6 +11,7 @@ import (
 
 	"pix"
 	"pix/activity"
+	"pix/binarycache/s3"
 	"pix/daemon"
 	"pix/localstore"
 	"pix/store"
@@ -118,6 +119,7 @@ func (a *app) storeOptions() (*pix.Options, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
+	opts.S3 = s3.Open
 	return opts, nil
 }
 
@@ -167,7 +169,7 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 	if pix.IsLocal(c.uri) {
 		return a.openLocal(ctx, c)
 	}
-	if strings.HasPrefix(c.uri, "http") {
+	if strings.HasPrefix(c.uri, "http") || strings.HasPrefix(c.uri, "s3://") {
 		a.warnOfConfiguration()
 		var err error
 		if c.options.Cache, err = a.cacheOptions(c.open.serving); err != nil {

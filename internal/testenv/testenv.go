@@ -18,7 +18,8 @@ import (
 	"testing"
 )
 
-// Requires reports whether something is required: "daemons", "data", "corpus", "builder" or "release".
+// Requires reports whether something is required: "daemons", "data", "corpus", "builder", "release" or
+// "s3".
 func Requires(what string) bool {
 	return slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what)
 }
