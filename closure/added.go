@@ -1,6 +1,7 @@
 package closure
 
 import (
+	"context"
 	"slices"
 
 	"pix/storepath"
@@ -10,10 +11,17 @@ import (
 // the closure if nothing referred to the path, which is the path itself and everything that only it needs. For a
 // single root that is the whole closure. nix-tree defines the added size in the same way.
 //
-// The result has all paths of the closure of the roots. Roots that are not in c are ignored.
-func (c *Closure) AddedSizes(roots ...storepath.Path) map[storepath.Path]uint64 {
-	d := newDominators(c, c.find(roots, make([]bool, c.Len())))
-	d.setSemis()
+// The result has all paths of the closure of the roots. Roots that are not in c are ignored. The error is the cause of
+// ctx: a million paths take more than a second.
+func (c *Closure) AddedSizes(ctx context.Context, roots ...storepath.Path) (map[storepath.Path]uint64, error) {
+	steps := steps{ctx: ctx, every: 4096}
+	d, err := newDominators(c, c.find(roots, make([]bool, c.Len())), &steps)
+	if err == nil {
+		err = d.setSemis(&steps)
+	}
+	if err != nil {
+		return nil, err
+	}
 	sizes := make([]uint64, len(d.object))
 	added := make(map[storepath.Path]uint64, len(d.object))
 	for v := len(d.object) - 1; v > 0; v-- { // each after everything that it dominates
@@ -21,7 +29,7 @@ func (c *Closure) AddedSizes(roots ...storepath.Path) map[storepath.Path]uint64 
 		sizes[d.dominator[v]] = total(sizes[d.dominator[v]], sizes[v])
 		added[c.paths[d.object[v]]] = sizes[v]
 	}
-	return added
+	return added, nil
 }
 
 // dominators computes which objects leave a closure with an object. An object dominates another if every chain from
@@ -48,7 +56,7 @@ type dominators struct {
 
 const none = -1
 
-func newDominators(c *Closure, roots []int32) *dominators {
+func newDominators(c *Closure, roots []int32, steps *steps) (*dominators, error) {
 	d := &dominators{Closure: c, object: []int32{none}, parent: []int32{none}, vertex: make([]int32, c.Len())}
 	next := slices.Clone(c.first[:c.Len()])
 	for _, root := range roots {
@@ -57,6 +65,9 @@ func newDominators(c *Closure, roots []int32) *dominators {
 		}
 		d.enter(root, 0)
 		for stack := []int32{root}; len(stack) > 0; {
+			if err := steps.next(); err != nil {
+				return nil, err
+			}
 			top := stack[len(stack)-1]
 			if next[top] == c.first[top+1] {
 				stack = stack[:len(stack)-1]
@@ -81,7 +92,7 @@ func newDominators(c *Closure, roots []int32) *dominators {
 	}
 	d.ancestor = slices.Repeat([]int32{none}, n)
 	d.inBucket, d.next = slices.Clone(d.ancestor), slices.Clone(d.ancestor)
-	return d
+	return d, nil
 }
 
 func (d *dominators) enter(object, parent int32) {
@@ -90,9 +101,12 @@ func (d *dominators) enter(object, parent int32) {
 }
 
 // setSemis computes the semidominators, and from these the dominators.
-func (d *dominators) setSemis() {
+func (d *dominators) setSemis(steps *steps) error {
 	referrers, first := d.referrers()
 	for v := int32(len(d.object) - 1); v > 0; v-- {
+		if err := steps.next(); err != nil {
+			return err
+		}
 		o := d.object[v]
 		for _, referrer := range referrers[first[o]:first[o+1]] {
 			if from := d.vertex[referrer]; from != 0 {
@@ -118,6 +132,7 @@ func (d *dominators) setSemis() {
 			d.dominator[v] = d.dominator[d.dominator[v]]
 		}
 	}
+	return nil
 }
 
 // eval returns the vertex with the smallest semidominator on the way from v up to the root of its tree, without the

@@ -44,7 +44,10 @@ func TestAddedSizes(t *testing.T) {
 		}
 		c := closureOf(t, infos)
 		roots := []storepath.Path{numbered(t, n-1), numbered(t, random.IntN(n)), numbered(t, 99)}[:1+2*(round%2)]
-		added := c.AddedSizes(roots...)
+		added, err := c.AddedSizes(t.Context(), roots...)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got, want := slices.Sorted(maps.Keys(added)), c.Of(roots...).Paths(); !slices.Equal(got, want) {
 			t.Fatalf("added sizes of %q, want %q", got, want)
 		}
@@ -65,7 +68,10 @@ func TestAddedSizesOfChain(t *testing.T) {
 	for i := range n {
 		infos = append(infos, &store.PathInfo{Path: numbered(t, i), NARSize: 1, References: []storepath.Path{numbered(t, min(i+1, n-1)), numbered(t, n-1)}})
 	}
-	added := closureOf(t, infos).AddedSizes(numbered(t, 0))
+	added, err := closureOf(t, infos).AddedSizes(t.Context(), numbered(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, want := range map[int]uint64{0: n, 1: n - 2, n - 2: 1, n - 1: 1} {
 		if added[numbered(t, i)] != want {
 			t.Errorf("object %d has the added size %d, want %d", i, added[numbered(t, i)], want)

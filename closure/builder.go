@@ -2,6 +2,7 @@ package closure
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 
@@ -60,8 +61,8 @@ func (b *builder) node(path storepath.Path) int32 {
 }
 
 // closure returns the closure of the added objects. The builder cannot be used afterwards. The error is a
-// [*MissingError].
-func (b *builder) closure() (*Closure, error) {
+// [*MissingError], or the cause of ctx.
+func (b *builder) closure(ctx context.Context) (*Closure, error) {
 	order := make([]int32, 0, len(b.all))
 	for n := range b.all {
 		if b.all[n].added {
@@ -78,7 +79,11 @@ func (b *builder) closure() (*Closure, error) {
 		rank[n] = int32(i)
 	}
 	c := allocate(len(order), len(b.refs))
+	steps := steps{ctx: ctx, every: 4096}
 	for i, n := range order {
+		if err := steps.next(); err != nil {
+			return nil, err
+		}
 		node := &b.all[n]
 		for _, ref := range b.refs[node.first:node.end] {
 			switch rank[ref] {

@@ -1,6 +1,7 @@
 package closure
 
 import (
+	"context"
 	"iter"
 	"slices"
 
@@ -40,7 +41,7 @@ func New(infos []*store.PathInfo) (*Closure, error) {
 	for _, info := range infos {
 		b.add(info)
 	}
-	return b.closure()
+	return b.closure(context.Background())
 }
 
 // Len returns the number of objects.

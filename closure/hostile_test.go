@@ -30,11 +30,14 @@ func TestHugeSizes(t *testing.T) {
 	if got := c.ClosureSize(last); got != math.MaxUint64 {
 		t.Errorf("the closure size of the last path is %d", got)
 	}
-	sizes, err := c.ClosureSizes(c.Paths()...)
+	sizes, err := c.ClosureSizes(t.Context(), c.Paths()...)
 	if err != nil || sizes[last] != math.MaxUint64 || sizes[numbered(t, 0)] != 1<<63 {
 		t.Errorf("the closure sizes are %d and %d, %v", sizes[numbered(t, 0)], sizes[last], err)
 	}
-	added := c.AddedSizes(last)
+	added, err := c.AddedSizes(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if added[last] != math.MaxUint64 || added[numbered(t, 0)] != 1<<63 {
 		t.Errorf("the added sizes are %d and %d", added[numbered(t, 0)], added[last])
 	}

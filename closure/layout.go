@@ -2,6 +2,7 @@ package closure
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"pix/storepath"
@@ -39,8 +40,8 @@ type vertex struct {
 }
 
 // Layout computes the layout of the closure. The result is the same for the same closure. The error is a
-// [*store.ReferenceCycleError].
-func (c *Closure) Layout() (*Layout, error) {
+// [*store.ReferenceCycleError], or the cause of ctx: a large layout takes seconds.
+func (c *Closure) Layout(ctx context.Context) (*Layout, error) {
 	order, err := c.sorted()
 	if err != nil {
 		return nil, err
@@ -71,8 +72,13 @@ func (c *Closure) Layout() (*Layout, error) {
 		}
 		l.layers[layer] = append(l.layers[layer], i)
 	}
-	l.order()
-	l.place()
+	steps := steps{ctx: ctx, every: 1}
+	if err := l.order(&steps); err != nil {
+		return nil, err
+	}
+	if err := l.place(&steps); err != nil {
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -139,7 +145,7 @@ func (l *Layout) addEdge(from, to int) {
 
 // order orders each layer for few crossings. It moves each vertex to the average position of its neighbours, in
 // sweeps from the left and from the right, and keeps the best order of all sweeps.
-func (l *Layout) order() {
+func (l *Layout) order(steps *steps) error {
 	sweeps := 24
 	if l.Simplified {
 		sweeps = 2
@@ -149,6 +155,9 @@ func (l *Layout) order() {
 	for sweep := range sweeps {
 		fromLeft := sweep%2 == 0
 		for i := range l.layers {
+			if err := steps.next(); err != nil {
+				return err
+			}
 			layer := i
 			if !fromLeft {
 				layer = len(l.layers) - 1 - i
@@ -161,6 +170,7 @@ func (l *Layout) order() {
 	}
 	l.layers = best
 	l.setPositions()
+	return nil
 }
 
 func (l *Layout) cloneLayers() [][]int {

@@ -70,7 +70,7 @@ func walk(ctx context.Context, s store.Store, roots []storepath.Path, most int) 
 			return nil, errLarge
 		}
 	}
-	return b.closure()
+	return b.closure(ctx)
 }
 
 // loadFast walks while that is faster than reading the infos of the whole store.
@@ -108,7 +108,7 @@ func loadEverything(ctx context.Context, s store.Store, all store.AllInfosQuerie
 			return nil, errWalk
 		}
 	}
-	c, err := b.closure()
+	c, err := b.closure(ctx)
 	if _, missing := errors.AsType[*MissingError](err); missing {
 		return nil, errWalk
 	}

@@ -15,7 +15,7 @@ func (v *vertex) height() float64 {
 }
 
 // place sets y of each vertex: near the average of its neighbours, in the order of the layer, without overlaps.
-func (l *Layout) place() {
+func (l *Layout) place(steps *steps) error {
 	sweeps := 16
 	if l.Simplified {
 		sweeps = 4
@@ -25,6 +25,9 @@ func (l *Layout) place() {
 	}
 	for sweep := range sweeps {
 		for i := range l.layers {
+			if err := steps.next(); err != nil {
+				return err
+			}
 			layer := l.layers[i]
 			if sweep%2 == 1 {
 				layer = l.layers[len(l.layers)-1-i]
@@ -39,6 +42,7 @@ func (l *Layout) place() {
 	for i := range l.vertices {
 		l.vertices[i].y -= top
 	}
+	return nil
 }
 
 // averageY returns the average y of the neighbours of a vertex.

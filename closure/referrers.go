@@ -47,7 +47,7 @@ func LoadReferrers(ctx context.Context, s store.Store, paths ...storepath.Path) 
 		part.References = slices.DeleteFunc(slices.Clone(info.References), func(ref storepath.Path) bool { return !seen[ref] })
 		b.add(&part)
 	}
-	return b.closure()
+	return b.closure(ctx)
 }
 
 // queryReferrers returns the referrers of paths, many at a time.

@@ -1,6 +1,7 @@
 package closure
 
 import (
+	"context"
 	"math"
 	"math/bits"
 
@@ -39,17 +40,20 @@ func (c *Closure) ClosureSize(path storepath.Path) (size uint64) {
 // manyPaths is the number of paths from which on it is faster to compute the sizes of all closures together.
 const manyPaths = 64
 
-// ClosureSizes returns [Closure.ClosureSize] of each of the paths. The error is a [*store.ReferenceCycleError];
-// for fewer than 64 paths there is none.
-func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint64, error) {
+// ClosureSizes returns [Closure.ClosureSize] of each of the paths. It takes seconds for hundreds of thousands of paths.
+// The error is a [*store.ReferenceCycleError], which fewer than 64 paths never cause, or the cause of ctx.
+func (c *Closure) ClosureSizes(ctx context.Context, paths ...storepath.Path) (map[storepath.Path]uint64, error) {
 	sizes := make(map[storepath.Path]uint64, len(paths))
 	if len(paths) < manyPaths {
 		for _, path := range paths {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
 			sizes[path] = c.ClosureSize(path)
 		}
 		return sizes, nil
 	}
-	all, err := c.allClosureSizes()
+	all, err := c.allClosureSizes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +70,7 @@ func (c *Closure) ClosureSizes(paths ...storepath.Path) (map[storepath.Path]uint
 // A walk from each path would take quadratic time. Instead a set of paths is a bit set, and the closure of a path
 // is the union of the closures of its references, 64 paths in one operation. Bit sets for all pairs would not fit
 // into memory, so each pass computes, for a range of paths, in whose closures they are.
-func (c *Closure) allClosureSizes() ([]uint64, error) {
+func (c *Closure) allClosureSizes(ctx context.Context) ([]uint64, error) {
 	const memory = 8 << 20 / 8 // the size of all bit sets, in words
 	order, err := c.sorted()
 	if err != nil {
@@ -79,10 +83,14 @@ func (c *Closure) allClosureSizes() ([]uint64, error) {
 	sums := make([]uint64, len(order))
 	words := max(1, memory/max(1, len(order))) // of one bit set
 	sets := make([]uint64, words*len(order))
+	steps := steps{ctx: ctx, every: 256}
 	for first := 0; first < len(order); first += 64 * words {
 		clear(sets)
 		members := order[first:min(first+64*words, len(order))]
 		for i := first; i < len(order); i++ { // objects before first refer to none of the members
+			if err := steps.next(); err != nil {
+				return nil, err
+			}
 			set := sets[i*words : (i+1)*words]
 			if at := i - first; at < len(members) {
 				set[at/64] |= 1 << (at % 64)

@@ -43,7 +43,7 @@ func closureOf(tb testing.TB, infos []*store.PathInfo) *Closure {
 // Computing all sizes together gives the same sizes as a walk from each path.
 func TestClosureSizes(t *testing.T) {
 	c := randomClosure(t, 3000)
-	sizes, err := c.ClosureSizes(c.Paths()...)
+	sizes, err := c.ClosureSizes(t.Context(), c.Paths()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestClosureSizes(t *testing.T) {
 		}
 	}
 	empty := closureOf(t, nil)
-	if sizes, err := empty.allClosureSizes(); err != nil || len(sizes) != 0 {
+	if sizes, err := empty.allClosureSizes(t.Context()); err != nil || len(sizes) != 0 {
 		t.Errorf("sizes of the empty closure: %v, %v", sizes, err)
 	}
 }
@@ -61,7 +61,7 @@ func TestClosureSizes(t *testing.T) {
 func BenchmarkClosureSizes(b *testing.B) {
 	c := randomClosure(b, 10_000)
 	for b.Loop() {
-		if _, err := c.allClosureSizes(); err != nil {
+		if _, err := c.allClosureSizes(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,7 +46,7 @@ func realistic(t testing.TB) *Closure {
 // draw returns the picture of a closure, and whether its layout is simplified.
 func draw(t testing.TB, c *Closure) (svg string, simplified bool) {
 	t.Helper()
-	layout, err := c.Layout()
+	layout, err := c.Layout(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestSVG(t *testing.T) {
 	if n := elements(t, svg)["text"]; n != 2*c.Len() {
 		t.Errorf("%d texts", n)
 	}
-	layout, err := c.Layout()
+	layout, err := c.Layout(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,14 +59,14 @@ func TestCycle(t *testing.T) {
 	if got := fmt.Sprint(c.Why("a", "d"), c.Between("c", "d"), c.Of("b").Paths()); got != "[a b c d] [{c d}] [b c d]" {
 		t.Error(got)
 	}
-	if sizes, err := c.ClosureSizes("a", "b"); err != nil || len(sizes) != 2 {
+	if sizes, err := c.ClosureSizes(t.Context(), "a", "b"); err != nil || len(sizes) != 2 {
 		t.Errorf("sizes %v, error %v", sizes, err)
 	}
-	_, err := c.Layout()
+	_, err := c.Layout(t.Context())
 	if !errors.As(err, new(*store.ReferenceCycleError)) {
 		t.Errorf("Layout returned %v", err)
 	}
-	if _, err = c.allClosureSizes(); !errors.As(err, new(*store.ReferenceCycleError)) {
+	if _, err = c.allClosureSizes(t.Context()); !errors.As(err, new(*store.ReferenceCycleError)) {
 		t.Errorf("allClosureSizes returned %v", err)
 	}
 }

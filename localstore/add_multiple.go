@@ -152,6 +152,8 @@ type batch struct {
 	bytes     uint64                  // of archives
 	infoBytes int
 	fileBytes int
+
+	failed error // why a file in memory could not be written
 }
 
 // A batchItem is one object of a batch.
@@ -159,7 +161,7 @@ type batchItem struct {
 	info     *store.PathInfo
 	name     string // in the temporary directory
 	inMemory bool   // it is a file with these contents, which is not in the temporary directory
-	contents string
+	contents []byte
 	complete bool // it was restored
 	lock     *pathlock.Lock
 
@@ -235,9 +237,11 @@ func (b *batch) newItem(info *store.PathInfo) *batchItem {
 
 // create restores an archive in the temporary directory. It returns before the object is complete if the archive is
 // small or can be read later.
-func (b *batch) create(info *store.PathInfo, archive io.Reader) error {
-	if err := b.makeDir(); err != nil {
-		return err
+func (b *batch) create(info *store.PathInfo, archive io.Reader) (err error) {
+	if b.dir == nil {
+		if b.dir, err = b.s.newTempDir(b.ctx); err != nil {
+			return err
+		}
 	}
 	item := b.newItem(info)
 	if kept, ok := archive.(store.Keepable); ok {
@@ -252,24 +256,11 @@ func (b *batch) create(info *store.PathInfo, archive io.Reader) error {
 	if err != nil {
 		return b.restored(item, src, err)
 	}
-	b.createSmall(item, small)
-	return nil
-}
-
-// makeDir makes the temporary directory, unless the batch has one.
-func (b *batch) makeDir() (err error) {
-	if b.dir == nil {
-		b.dir, err = b.s.newTempDir(b.ctx)
-	}
-	return err
-}
-
-// createSmall restores an archive in memory on another goroutine.
-func (b *batch) createSmall(item *batchItem, archive []byte) {
 	b.restores.Go(func() error {
-		src := &store.ObjectReader{Archive: bytes.NewReader(archive)}
-		return b.restored(item, src, b.s.create(b.ctx, b.dir.root, item.name, item.info, src, b.opts))
+		src := &store.ObjectReader{Archive: bytes.NewReader(small)}
+		return b.restored(item, src, b.s.create(b.ctx, b.dir.root, item.name, info, src, b.opts))
 	})
+	return nil
 }
 
 // restoreKept returns a function that restores an object from an archive that can be read later, and more than once.

@@ -3,9 +3,10 @@ package localstore
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 
 	"pix/localstore/internal/objects"
 	"pix/nar"
@@ -35,51 +36,59 @@ func (b *batch) fitsMemory(info *store.PathInfo, archive io.Reader) bool {
 // file like any other, because the hash in the info decides whether it is correct.
 func (b *batch) addFile(info *store.PathInfo, archive io.Reader) error {
 	src := &store.ObjectReader{Archive: archive}
-	small, err := readArchive(info, src)
-	if err != nil {
-		return b.restored(b.newItem(info), src, err)
-	}
+	small := make([]byte, info.NARSize)
+	n, err := io.ReadFull(src, small)
 	contents, ok := plainFile(small)
-	if !ok {
-		needed, err := b.s.prepare(b.ctx, info.Path, false)
-		if err == nil && needed {
-			err = b.makeDir()
-		}
-		if err == nil && needed {
-			b.createSmall(b.newItem(info), small)
-		}
-		return err
+	if err != nil || !ok {
+		return b.addOther(info, io.MultiReader(bytes.NewReader(small[:n]), src))
 	}
 	item := b.newItem(info)
 	item.inMemory, item.contents = true, contents
-	b.fileBytes += len(contents)
+	b.fileBytes += len(small)
 	b.restores.Go(func() error { return b.restored(item, src, b.s.checkFile(info, small, contents, b.opts)) })
 	return nil
 }
 
-// plainFile returns the contents of the file in an archive. It reports false if the archive is not that of one file
-// without the execute bit.
-func plainFile(archive []byte) (contents string, ok bool) {
-	r := nar.NewReader(bytes.NewReader(archive))
-	entry, err := r.Next()
-	if err != nil || entry.Kind != nar.Regular || entry.Executable || entry.Size > uint64(len(archive)) {
-		return "", false
+// addOther adds an object that turned out to be no plain file, or whose archive is bad.
+func (b *batch) addOther(info *store.PathInfo, archive io.Reader) error {
+	needed, err := b.s.prepare(b.ctx, info.Path, b.opts.Repair)
+	if err != nil || !needed {
+		return err
 	}
-	var text strings.Builder
-	text.Grow(int(entry.Size))
-	if _, err := io.Copy(&text, r); err != nil {
-		return "", false
+	return b.create(info, archive)
+}
+
+// fileHead and fileTail surround the size and the contents of a file without the execute bit in its archive.
+var fileHead, fileTail = func() (head, tail []byte) {
+	const sizeLen, tailLen = 8, 16
+	var empty bytes.Buffer
+	nar.WriteFile(&empty, bytes.NewReader(nil), 0) // a write to a buffer cannot fail
+	end := empty.Len() - tailLen
+	return empty.Bytes()[:end-sizeLen], empty.Bytes()[end:]
+}()
+
+// plainFile returns the contents of the file in an archive, which share the memory of the archive. It reports false if
+// the archive is not that of one file without the execute bit.
+func plainFile(archive []byte) (contents []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(archive, fileHead)
+	if !ok || len(rest) < 8 {
+		return nil, false
 	}
-	_, err = r.Next()
-	return text.String(), err == io.EOF
+	size := binary.LittleEndian.Uint64(rest)
+	rest, ok = bytes.CutSuffix(rest[8:], fileTail)
+	if !ok || size > uint64(len(rest)) {
+		return nil, false
+	}
+	contents, padding := rest[:size:size], rest[size:]
+	return contents, len(padding) == int(-size&7) && !slices.ContainsFunc(padding, func(b byte) bool { return b != 0 })
 }
 
 // checkFile returns an error if an archive, or the contents of the file in it, differ from the info.
-func (s *Store) checkFile(info *store.PathInfo, archive []byte, contents string, opts *store.AddOptions) error {
+func (s *Store) checkFile(info *store.PathInfo, archive, contents []byte, opts *store.AddOptions) error {
 	if err := info.CheckArchive(nixhash.Sum(nixhash.SHA256, archive), uint64(len(archive))); err != nil {
 		return err
 	}
-	got, err := objects.HashText(contents, info)
+	got, err := objects.HashFile(contents, info)
 	if err != nil {
 		return &store.InfoError{Path: info.Path, Err: fmt.Errorf("checking the contents of '%s': %w", info.Path, err)}
 	}
@@ -141,7 +150,7 @@ func (s *Store) validAmong(ctx context.Context, paths []storepath.Path) (map[sto
 // giveName gives an object its name in the store directory; see [Store.place].
 func (b *batch) giveName(item *batchItem, name string) error {
 	if item.inMemory {
-		return objects.CreateFile(name, []byte(item.contents))
+		return objects.CreateFile(name, item.contents)
 	}
 	return b.dir.moveTo(item.name, name)
 }

@@ -1,6 +1,7 @@
 package localstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -143,12 +144,19 @@ func (b *batch) placeAndRegister(items []*batchItem) error {
 		}
 	}
 	releaseLocks(items)
-	return nil
+	return b.failed
 }
 
 // place puts objects in place, and returns those for which it succeeded.
+//
+// Names in one directory are created one after the other, so several goroutines would only wait for each other. They
+// help if each object is synced or linked, too.
 func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
-	group, ctx := parallel.WithContext(b.late, workers())
+	limit := 1
+	if b.s.opts.SyncObjects || b.s.opts.AutoOptimise {
+		limit = workers()
+	}
+	group, ctx := parallel.WithContext(b.late, limit)
 	defer group.Join()
 	for _, item := range items {
 		valid := false // if it is valid after all, [Store.place] finds its object in the way
@@ -158,12 +166,17 @@ func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
 			}
 		}
 		item.placed = true
-		group.Go(func() error {
+		place := func() error {
 			item.err = b.s.place(ctx, item.info.Path, valid, func(name string) error {
 				return b.giveName(item, name)
 			})
 			return nil
-		})
+		}
+		if limit == 1 {
+			place()
+		} else {
+			group.Go(place)
+		}
 	}
 	group.Wait()
 	for _, item := range items {
@@ -178,6 +191,8 @@ func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
 			item.placed = false
 		case b.late.Err() != nil:
 			return nil, item.err
+		case item.inMemory && item.lock.Check() == nil: // a full disk, for example, which concerns all objects
+			b.failed = cmp.Or(b.failed, item.err)
 		default:
 			if err := b.failures.Fail(item.info.Path, item.err); err != nil {
 				return nil, err
@@ -193,8 +208,8 @@ func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 	texts := make(map[storepath.Path]string)
 	for i, item := range placed {
 		infos[i] = item.info
-		if item.inMemory {
-			texts[item.info.Path] = item.contents
+		if item.inMemory && item.info.Path.IsDerivation() {
+			texts[item.info.Path] = string(item.contents)
 		}
 	}
 	if _, err := b.s.registerWith(b.late, roots, true, texts, infos...); err == nil {

@@ -25,7 +25,8 @@ func (s *Store) register(ctx context.Context, roots temproots.Held, update bool,
 	return s.registerWith(ctx, roots, update, nil, infos...)
 }
 
-// registerWith is [Store.register]. texts are the contents of some of the objects, which need not be read again.
+// registerWith is [Store.register]. texts are the contents of derivations whose paths follow from
+// them, which need not be read again.
 func (s *Store) registerWith(ctx context.Context, roots temproots.Held, update bool, texts map[storepath.Path]string, infos ...*store.PathInfo) (added bool, err error) {
 	if len(infos) > 1 {
 		if _, err := store.SortByReferences(infos); err != nil {

@@ -57,8 +57,8 @@ func loadMany(t *testing.T, dir string, n int) time.Duration {
 	if chain := c.Why(root, chainPath(0)); len(chain) < n/125 {
 		t.Errorf("a chain of %d", len(chain))
 	}
-	if added := c.AddedSizes(root); len(added) != n {
-		t.Errorf("%d added sizes", len(added))
+	if added, err := c.AddedSizes(t.Context(), root); err != nil || len(added) != n {
+		t.Errorf("%d added sizes, %v", len(added), err)
 	}
 	took := processorTime(t) - cpu
 	t.Logf("%d paths: loaded after %v, all answers after %v, %v of processor time", n, loaded, time.Since(start), took)

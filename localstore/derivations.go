@@ -42,6 +42,9 @@ func (s *Store) derivationOutputs(ctx context.Context, path storepath.Path, pend
 	if err != nil {
 		return nil, err
 	}
+	if _, ok := texts[path]; ok {
+		s.modulo.putParsed(path, d)
+	}
 	for name, path := range known.All() {
 		outputs = append(outputs, output{name, path})
 	}
@@ -108,6 +111,14 @@ func (m *moduloHashes) put(path storepath.Path, h derivation.ModuloHash) {
 		m.hashes = make(map[storepath.Path]derivation.ModuloHash)
 	}
 	m.hashes[path] = h
+}
+
+// putParsed adds the hash of a derivation whose path follows from its contents, unless the hash of an input is not in the
+// cache. Otherwise the text would be read and parsed again for the first derivation that depends on it.
+func (m *moduloHashes) putParsed(path storepath.Path, d *derivation.Derivation) {
+	if h, err := d.HashModulo(derivation.AsInput, m.get, nil); err == nil {
+		m.put(path, h)
+	}
 }
 
 // inputsOf returns the hashes of the inputs of a derivation. It reads the derivations that are not in the cache, and

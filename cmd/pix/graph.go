@@ -39,7 +39,7 @@ standard error: print the paths near the given ones with --depth.`,
 			if o.depth > 0 {
 				c = c.Within(o.depth, paths...)
 			}
-			return a.printGraph(c, o)
+			return a.printGraph(ctx, c, o)
 		},
 	})
 	cmd.Flags().BoolVar(&o.dot, "dot", false, "in the language of Graphviz")
@@ -64,10 +64,10 @@ func (o *graphOptions) check() error {
 	return nil
 }
 
-func (a *app) printGraph(c *closure.Closure, o graphOptions) error {
+func (a *app) printGraph(ctx context.Context, c *closure.Closure, o graphOptions) error {
 	switch {
 	case o.svg:
-		layout, err := c.Layout()
+		layout, err := c.Layout(ctx)
 		if err != nil {
 			return err
 		}

@@ -168,7 +168,7 @@ func closureSizes(ctx context.Context, s store.Store, infos []*store.PathInfo, w
 	if err != nil {
 		return nil, err
 	}
-	return c.ClosureSizes(paths...)
+	return c.ClosureSizes(ctx, paths...)
 }
 
 func (a *app) printPathInfos(infos []*store.PathInfo, invalid invalidPaths, sizes map[storepath.Path]uint64, o pathInfoOptions) error {

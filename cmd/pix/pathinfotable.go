@@ -47,7 +47,7 @@ func (a *app) printSizeTable(ctx context.Context, s store.Store, paths []storepa
 	if o.recursive {
 		listed = c.Paths()
 	}
-	rows, err := sizeRows(c, paths, listed)
+	rows, err := sizeRows(ctx, c, paths, listed)
 	if err != nil {
 		return err
 	}
@@ -56,12 +56,15 @@ func (a *app) printSizeTable(ctx context.Context, s store.Store, paths []storepa
 }
 
 // sizeRows returns the rows of the listed paths in the closure of the roots.
-func sizeRows(c *closure.Closure, roots, listed []storepath.Path) ([]sizeRow, error) {
-	closures, err := c.ClosureSizes(listed...)
+func sizeRows(ctx context.Context, c *closure.Closure, roots, listed []storepath.Path) ([]sizeRow, error) {
+	closures, err := c.ClosureSizes(ctx, listed...)
 	if err != nil {
 		return nil, err
 	}
-	added := c.AddedSizes(roots...)
+	added, err := c.AddedSizes(ctx, roots...)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]sizeRow, len(listed))
 	for i, path := range listed {
 		object, _ := c.Get(path)

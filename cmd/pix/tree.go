@@ -72,7 +72,7 @@ func sizeLabels(ctx context.Context, s store.Store, tree *closure.Closure, rever
 			return nil, err
 		}
 	}
-	closures, err := c.ClosureSizes(paths...)
+	closures, err := c.ClosureSizes(ctx, paths...)
 	if err != nil {
 		return nil, err
 	}

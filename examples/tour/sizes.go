@@ -19,7 +19,7 @@ func sizes(ctx context.Context, s store.Store, args []string, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	closureSizes, err := c.ClosureSizes(c.Paths()...)
+	closureSizes, err := c.ClosureSizes(ctx, c.Paths()...)
 	if err != nil {
 		return err
 	}

@@ -52,13 +52,13 @@ func HashContents(ctx context.Context, root *os.Root, name string, info *store.P
 	return h.Finish(), err
 }
 
-// HashText is [HashContents] for a file with these contents, by the method text or flat.
-func HashText(contents string, info *store.PathInfo) (nar.ContentHashes, error) {
+// HashFile is [HashContents] for a file with these contents, by the method text or flat.
+func HashFile(contents []byte, info *store.PathInfo) (nar.ContentHashes, error) {
 	h, err := nar.NewModuloHasher(info.CA.Hash().Algorithm(), info.Path.HashPart())
 	if err != nil {
 		return nar.ContentHashes{}, err
 	}
-	_, err = io.WriteString(h, contents)
+	_, err = h.Write(contents)
 	return h.Finish(), err
 }
 
