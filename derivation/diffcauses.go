@@ -71,6 +71,8 @@ func (d *Difference) explain(a, b *Derivation, outputs func(side int, path store
 		switch {
 		case !c.InA || !c.InB || c.Field == DiffSource:
 			c.Consequence = false // the contents of a source differ
+		case c.Field == DiffOutput && differOnlyInDeferral(a, b, c.Key):
+			c.Consequence = len(d.Inputs) > 0
 		case same[0].Replace(c.A) == same[1].Replace(c.B):
 			c.Consequence = true
 		default:
@@ -78,6 +80,14 @@ func (d *Difference) explain(a, b *Derivation, outputs func(side int, path store
 			c.Consequence = c.HashesOnly && hasOtherPaths
 		}
 	}
+}
+
+// differOnlyInDeferral reports whether an output is input-addressed in one of two derivations and deferred in the other.
+// The inputs decide which of the two it is.
+func differOnlyInDeferral(a, b *Derivation, output string) bool {
+	x, _ := a.Outputs.Get(output)
+	y, _ := b.Outputs.Get(output)
+	return x.kind == Deferred && y.kind == InputAddressed || x.kind == InputAddressed && y.kind == Deferred
 }
 
 // replacers returns a replacer for each side. It replaces paths that differ between the sides by equal tokens, so that only
