@@ -25,7 +25,7 @@ func partOf(v any) (p part, err error, ok bool) {
 	switch v := v.(type) {
 	case *Package:
 		if v == nil {
-			return p, fmt.Errorf("a *Package is nil"), true
+			return p, errNilPackage, true
 		}
 		return part{kind: outputPart, pkg: v, text: v.outputs[0].name}, nil, true
 	case *Lazy:

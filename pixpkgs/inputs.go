@@ -31,7 +31,16 @@ type input struct {
 
 // collect returns everything that the Strings of n mention.
 func (n *normalSpec) collect() (*inputSet, error) {
-	in := &inputSet{dir: n.dir, packages: make([]input, 0, 8)}
+	mentions := 0
+	n.eachString(func(s *String) error {
+		for i := range s.parts {
+			if s.parts[i].kind == outputPart {
+				mentions++
+			}
+		}
+		return nil
+	})
+	in := &inputSet{dir: n.dir, packages: make([]input, 0, min(mentions, maxScanned))}
 	err := n.eachString(func(s *String) error {
 		for i := range s.parts {
 			if err := in.add(&s.parts[i]); err != nil {

@@ -16,9 +16,10 @@ import (
 //
 // [Define], [Ready], [Call] and [Lazy.Override] create one.
 type Lazy struct {
-	name   atomic.Pointer[string] // in the first set that contains it
-	recipe func() (*normalSpec, error)
-	derive func() (*Package, error)
+	name    atomic.Pointer[string] // in the first set that contains it
+	recipe  func() (*normalSpec, error)
+	derive  func() (*Package, error)
+	derived atomic.Bool // derive has returned a package, so a walk need not visit it and its dependencies
 }
 
 // Define returns the package that a recipe declares. The recipe is called once, when the package is
@@ -47,7 +48,9 @@ func define(recipe func() (Spec, error)) *Lazy {
 		if n, err = n.substitute(); err != nil {
 			return nil, err
 		}
-		return n.derive()
+		p, err := n.derive()
+		l.derived.Store(err == nil)
+		return p, err
 	})
 	return l
 }
@@ -78,10 +81,15 @@ func inRecipe() bool {
 
 // Ready returns a Lazy for an existing package.
 func Ready(p *Package) *Lazy {
-	return &Lazy{
+	if p == nil {
+		return failed(errNilPackage)
+	}
+	l := &Lazy{
 		recipe: func() (*normalSpec, error) { return p.normal, nil },
 		derive: func() (*Package, error) { return p, nil },
 	}
+	l.derived.Store(true)
+	return l
 }
 
 // Override returns a package with changes. f is called once, when the package is needed, with a Spec
@@ -102,6 +110,8 @@ func (l *Lazy) Override(f func(*Spec)) *Lazy {
 }
 
 var errNilLazy = errors.New("a *Lazy is nil: the set has no such package, or it was used before the set was complete; use it inside of Define")
+
+var errNilPackage = errors.New("a *Package is nil")
 
 func failed(err error) *Lazy { return define(func() (Spec, error) { return Spec{}, err }) }
 
@@ -155,7 +165,7 @@ func (l *Lazy) Package() (*Package, error) {
 // packages at the same time. They wait for each other only while one calls a recipe or derives a single
 // package, which never waits for another.
 func deriveAll(roots []*Lazy) error {
-	w := walk{state: map[*Lazy]walkState{}}
+	w := walk{visiting: map[*Lazy]bool{}}
 	for _, root := range roots {
 		if err := w.visit(root); err != nil {
 			return err
@@ -172,16 +182,9 @@ func deriveAll(roots []*Lazy) error {
 // A walk is a depth-first traversal of the packages of a set. It has a stack of its own, so that only
 // memory limits the depth of a set.
 type walk struct {
-	state map[*Lazy]walkState
-	stack []visit
+	stack    []visit
+	visiting map[*Lazy]bool // the packages on the stack
 }
-
-type walkState uint8
-
-const (
-	visiting walkState = iota + 1 // it is on the stack
-	derived
-)
 
 // A visit is a package and its dependencies that were not visited yet.
 type visit struct {
@@ -191,17 +194,17 @@ type visit struct {
 
 // visit pushes a package on the stack, unless it is derived already.
 func (w *walk) visit(l *Lazy) error {
-	switch w.state[l] {
-	case derived:
+	switch {
+	case l.derived.Load():
 		return nil
-	case visiting:
+	case w.visiting[l]:
 		return w.cycle(l)
 	}
 	n, err := l.recipe()
 	if err != nil {
 		return err
 	}
-	w.state[l] = visiting
+	w.visiting[l] = true
 	w.stack = append(w.stack, visit{l, n.lazies()})
 	return nil
 }
@@ -218,7 +221,7 @@ func (w *walk) step() error {
 	if _, err := top.lazy.derive(); err != nil {
 		return err
 	}
-	w.state[top.lazy] = derived
+	delete(w.visiting, top.lazy)
 	w.stack = w.stack[:len(w.stack)-1]
 	return nil
 }

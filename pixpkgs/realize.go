@@ -2,7 +2,6 @@ package pixpkgs
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"pix/activity"
@@ -32,7 +31,7 @@ type Realized struct {
 func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realized, error) {
 	for _, p := range packages {
 		if p == nil {
-			return nil, fmt.Errorf("a *Package is nil")
+			return nil, errNilPackage
 		}
 		if p.drv.Dir != s.Dir() {
 			return nil, p.normal.failf("", "its store directory is %s, but the store has %s", p.drv.Dir, s.Dir())
