@@ -122,14 +122,14 @@ func Verify(ctx context.Context, dir Directory, files []string, o *VerifyOptions
 	if o == nil {
 		o = &VerifyOptions{}
 	}
-	v := &verifier{dir: dir, options: o, workers: runtime.GOMAXPROCS(0), byFile: make(map[string]*subject, len(files))}
+	v := &verifier{dir: dir, options: o, workers: runtime.GOMAXPROCS(0), listed: make(map[string]*subject, len(files)), others: make(map[string]*subject)}
 	v.wake.L = &v.mu
 	if err := v.verifyAll(ctx, files); err != nil {
 		return nil, err
 	}
 	results := make([]VerifyResult, len(files))
 	for i, file := range files {
-		results[i] = v.byFile[file].result
+		results[i] = v.listed[file].result
 	}
 	return results, nil
 }
@@ -141,12 +141,16 @@ type verifier struct {
 	workers int
 	common  storepath.Dir // the store directory of derivations without paths
 
+	// listed has the subjects of the files to verify. It does not change while goroutines run, so they look up inputs
+	// without the lock. 72,000 derivations take two goroutines 1.4 s then, and 1.9 s with the lock.
+	listed map[string]*subject
+
 	mu       sync.Mutex
 	wake     sync.Cond // todo, busy or err has changed
 	subjects []*subject
-	byFile   map[string]*subject
-	todo     []*subject // a stack of subjects to read or to check; stale entries are skipped
-	busy     int        // goroutines that work on a subject
+	others   map[string]*subject // the subjects of other inputs
+	todo     []*subject          // a stack of subjects to read or to check; stale entries are skipped
+	busy     int                 // goroutines that work on a subject
 	err      error
 
 	done, total atomic.Int64

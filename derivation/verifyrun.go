@@ -21,7 +21,7 @@ import (
 func (v *verifier) verifyAll(ctx context.Context, files []string) error {
 	v.setCommonDir(ctx, files)
 	for _, file := range files {
-		v.add(file)
+		v.request(v.subject(v.listed, file))
 	}
 	stop := context.AfterFunc(ctx, func() { v.fail(ctx.Err()) })
 	defer stop()
@@ -78,20 +78,24 @@ const (
 	checked
 )
 
-// add returns the subject of a file. A new one is put on todo.
-func (v *verifier) add(file string) *subject {
-	s, ok := v.byFile[file]
+// subject returns the subject of a file in one of the maps, where it adds a new one.
+func (v *verifier) subject(subjects map[string]*subject, file string) *subject {
+	s, ok := subjects[file]
 	if !ok {
 		file = strings.Clone(file) // it may be part of the text of another derivation
 		s = &subject{file: file, result: VerifyResult{File: file}}
-		v.byFile[file] = s
+		subjects[file] = s
 		v.subjects = append(v.subjects, s)
 		v.total.Add(1)
 	}
-	if s.state == unread {
-		v.todo = append(v.todo, s) // also again, so that it is read before other files
-	}
 	return s
+}
+
+// request puts an unread subject on todo, also again, so that it is read before other files.
+func (v *verifier) request(s *subject) {
+	if s.state == unread {
+		v.todo = append(v.todo, s)
+	}
 }
 
 // work reads and checks subjects until no goroutine can reach another one.
@@ -140,21 +144,27 @@ func (v *verifier) next() *subject {
 // linkInputs sets the inputs of a subject that was read. It reports whether all of them are checked. Otherwise the
 // subject waits.
 func (v *verifier) linkInputs(s *subject) bool {
+	if s.derivation != nil && s.usesInputs {
+		s.inputs = make([]*subject, 0, s.derivation.InputDerivations.Len())
+		for path := range s.derivation.InputDerivations.Keys() {
+			s.inputs = append(s.inputs, v.listed[path.Base()])
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s.state = checking
-	if s.derivation == nil || !s.usesInputs {
-		return true
-	}
-	s.inputs = make([]*subject, 0, s.derivation.InputDerivations.Len())
-	for path := range s.derivation.InputDerivations.Keys() {
+	for i, input := range s.inputs {
+		path, _ := s.derivation.InputDerivations.At(i)
 		if !path.IsDerivation() {
 			s.problem(CheckInputs, fmt.Sprintf("the input %s is not a derivation", path))
-			s.inputs = append(s.inputs, nil)
+			s.inputs[i] = nil
 			continue
 		}
-		input := v.add(path.Base())
-		s.inputs = append(s.inputs, input)
+		if input == nil {
+			input = v.subject(v.others, path.Base())
+			s.inputs[i] = input
+		}
+		v.request(input)
 		if input.state != checked {
 			input.dependents = append(input.dependents, s)
 			s.waiting++

@@ -368,3 +368,9 @@ func TestCall(t *testing.T) {
 		t.Errorf("%s instead of %s", got.Derivation(), want.Derivation())
 	}
 }
+
+func TestReadyWithoutPackage(t *testing.T) {
+	if p, err := pixpkgs.Ready(nil).Package(); err == nil || !strings.Contains(err.Error(), "*Package is nil") {
+		t.Errorf("Ready(nil) returns %v, %v", p, err)
+	}
+}
