@@ -49,7 +49,7 @@ var dependencies = map[string][]string{
 	"localstore":                {"zombiezen.com/go/sqlite"},
 	"localstore/internal/nixdb": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},
 
-	"internal/compression": {"github.com/mikelolasagasti/xz", "github.com/pierrec/lz4/v4", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
+	"internal/compression": {"github.com/pierrec/lz4/v4", "github.com/ulikunitz/xz", "github.com/andybalholm/brotli"},
 }
 
 // sourceFiles calls visit for each Go file that is not a test, with the directory of the package.

@@ -9,9 +9,10 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
+
+	"pix/internal/xz"
 )
 
 // guardBuffer is the number of bytes that are read at once from a compressed stream.
@@ -26,12 +27,18 @@ func openZstd(src io.Reader, size uint64) (io.Reader, error) {
 }
 
 func openXz(src io.Reader, size uint64) (io.Reader, error) {
-	// The decoder of ulikunitz/xz, the library that encodes, is slower: it takes more than 1.5 times as long.
-	r, err := xz.NewReader(newXzGuard(src, size), MaxWindow)
-	if err == xz.ErrBuf { // the stream is empty
-		err = io.ErrUnexpectedEOF
+	if size == unlimited {
+		size = 0
 	}
-	return orNil[io.Reader](r, err)
+	return orNil[io.Reader](xz.NewReader(src, xz.Options{MaxWindow: MaxWindow, Size: size}))
+}
+
+// unexpected replaces io.EOF by io.ErrUnexpectedEOF: a caller would take the first for the end of the contents.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func openGzip(src io.Reader, _ uint64) (io.Reader, error) {
