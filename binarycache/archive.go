@@ -42,6 +42,17 @@ func (s *Store) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCl
 	return nil, err
 }
 
+// AcquireRead waits until another small archive may be requested. Behind HTTP the number of requests at once adapts to
+// what the server bears, up to [HTTPOptions.Parallel].
+func (s *Store) AcquireRead(ctx context.Context, _ storepath.Path) (release func(), err error) {
+	ctx, cancel := s.endOnClose(ctx)
+	defer cancel(nil)
+	if err := s.archives.acquire(ctx); err != nil {
+		return nil, err
+	}
+	return s.archives.release, nil
+}
+
 // openArchive opens the archive that a narinfo describes.
 func (s *Store) openArchive(ctx context.Context, n *narinfo.NarInfo) (io.ReadCloser, error) {
 	ctx, cancel := s.endOnClose(ctx)

@@ -26,6 +26,8 @@ type download struct {
 	accept  string // the header Accept-Encoding
 	size    uint64 // an upper bound for the decompressed size
 	retrier retrier
+	width   *width      // learns from the answers; nil if there is none
+	sent    sentRequest // the last request
 
 	raw      bool // the reader gets the body as it is sent
 	verified bool // the reader verifies a hash of the file, which detects a mixture of two versions
@@ -149,6 +151,7 @@ func (d *download) waitToRetry(failure *RequestError, atLeast time.Duration) err
 	if d.ctx.Err() != nil {
 		return contextError(d.ctx)
 	}
+	d.sent.failed(failure)
 	failure.URL = d.url.Redacted()
 	return d.retrier.wait(d.ctx, failure, atLeast)
 }
@@ -168,12 +171,16 @@ func (d *download) connect() error {
 
 // attempt sends one request. After a failure, it returns the wait that the server asks for.
 func (d *download) attempt() (*RequestError, time.Duration) {
+	d.sent = d.width.send()
 	ranged := d.offset > 0 && !d.noRanges && (d.verified || d.version.validator() != "")
 	resp, err := d.send(ranged)
 	if err != nil {
 		return &RequestError{Err: err}, 0
 	}
 	d.response = resp
+	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
+		d.sent.answered(resp.latency)
+	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK:
 		err = d.acceptBody()

@@ -6,7 +6,10 @@ import (
 	"net/http"
 )
 
-// useLargeClient gives the download of a large archive a connection of its own. If Parallel large
+// maxLarge is the number of large archives that have connections of their own.
+const maxLarge = 32
+
+// useLargeClient gives the download of a large archive a connection of its own. If maxLarge large
 // archives have one already, it does nothing: a program that opens hundreds of archives would
 // otherwise have hundreds of connections instead of a few with HTTP/2. Waiting for another archive
 // is no alternative, because its reader may wait for this one.

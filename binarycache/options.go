@@ -108,9 +108,11 @@ type HTTPOptions struct {
 	// DownloadSpeed limits the speed of each body, in bytes per second; 0 is no limit.
 	DownloadSpeed int64
 
-	// Parallel is the number of small files that are requested at once; 0 is 32. It is lowered if the process
-	// may open few files, because each request may need a connection, and a program may have several caches
-	// open. Archives do not count, but only as many large archives have connections of their own.
+	// Parallel is the largest number of small files, and of small archives, that are requested at once; 0 is 128.
+	// The store begins with 32 small files and 16 archives, requests more if the server bears it, and fewer
+	// if the server refuses them. Parallel is lowered if the process may open few files, because each request
+	// may need a connection, and a program may have several caches open. At most as many large archives, and
+	// at most 32, have connections of their own.
 	Parallel int
 
 	// PositiveTTL and NegativeTTL are how long the store caches a narinfo, and the absence of one. 0 is
@@ -135,7 +137,7 @@ func (o *HTTPOptions) setDefaults() {
 	o.RetryDelay = cmp.Or(o.RetryDelay, 250*time.Millisecond)
 	o.RateLimitedDelay = cmp.Or(o.RateLimitedDelay, 10*time.Second)
 	o.MaxRetryDelay = cmp.Or(o.MaxRetryDelay, time.Minute)
-	o.Parallel = min(cmp.Or(max(o.Parallel, 0), 32), max(2, descriptors.Limit()/32))
+	o.Parallel = min(cmp.Or(max(o.Parallel, 0), maxRequests), max(2, descriptors.Limit()/32))
 	o.PositiveTTL = cmp.Or(o.PositiveTTL, 30*24*time.Hour)
 	o.NegativeTTL = cmp.Or(o.NegativeTTL, time.Hour)
 	o.CacheSize = cmp.Or(o.CacheSize, 16<<20)

@@ -28,6 +28,8 @@ type remote struct {
 	large         chan struct{}     // has an element for each download with largeClient
 	ownTransports []*http.Transport // none for a client of the caller
 	netrc         netrc
+	requests      *width // of small files
+	archives      *width
 }
 
 // maxRedirects is the number of redirects that a request follows, as in Nix.
@@ -41,7 +43,10 @@ var (
 )
 
 func newRemote(base *url.URL, opts *HTTPOptions) (*remote, error) {
-	r := &remote{base: base, opts: opts, large: make(chan struct{}, opts.Parallel), netrc: netrc{file: opts.Netrc}}
+	r := &remote{
+		base: base, opts: opts, large: make(chan struct{}, min(opts.Parallel, maxLarge)), netrc: netrc{file: opts.Netrc},
+		requests: newWidth(firstRequests, opts.Parallel), archives: newWidth(firstArchives, opts.Parallel),
+	}
 	if opts.Client == nil {
 		var err error
 		if r.client, err = r.newClient(opts); err == nil {
@@ -180,7 +185,9 @@ const (
 )
 
 func (r *remote) read(ctx context.Context, name string, limit int64) ([]byte, error) {
-	return r.newDownload(ctx, r.fileURL(name), acceptSmall, uint64(limit)).readWhole(limit)
+	d := r.newDownload(ctx, r.fileURL(name), acceptSmall, uint64(limit))
+	d.width = r.requests
+	return d.readWhole(limit)
 }
 
 func (r *remote) open(ctx context.Context, name string) (io.ReadCloser, error) {
@@ -204,6 +211,8 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 	d.verified = true
 	if size >= largeArchive {
 		d.useLargeClient()
+	} else {
+		d.width = r.archives
 	}
 	return d.start()
 }
@@ -212,7 +221,8 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 type response struct {
 	*http.Response
 	body    *watchedBody
-	sentAll bool // the body of the request was sent to its end
+	sentAll bool          // the body of the request was sent to its end
+	latency time.Duration // from the connection to the header
 }
 
 // A request is a request to be sent, which may have a body that can be read repeatedly.
@@ -247,14 +257,14 @@ func (r *remote) send(ctx context.Context, client *http.Client, what *request, o
 	r.logIn(req, nil)
 	resp, err := client.Do(req)
 	sentAll := sent.end()
-	p.end()
+	latency := p.end()
 	if err != nil {
 		err = requestError(ctx, err)
 		cancel(nil)
 		return nil, err
 	}
 	body := &watchedBody{src: resp.Body, ctx: ctx, cancel: cancel, timeout: opts.StallTimeout, speed: opts.DownloadSpeed}
-	return &response{resp, body, sentAll}, nil
+	return &response{resp, body, sentAll, latency}, nil
 }
 
 // phases cancels a request whose current phase takes too long. Each redirect starts the phases again.
@@ -263,6 +273,7 @@ type phases struct {
 
 	mu    sync.Mutex
 	timer *time.Timer
+	began time.Time // of the current phase
 	ended bool
 }
 
@@ -283,19 +294,21 @@ func (p *phases) enter(timeout time.Duration, cause error) {
 		p.timer.Stop()
 		p.timer = nil
 	}
+	p.began = time.Now()
 	if timeout >= 0 && !p.ended {
 		p.timer = time.AfterFunc(timeout, func() { p.cancel(cause) })
 	}
 }
 
-// end ends all phases.
-func (p *phases) end() {
+// end ends all phases, and returns the duration of the last one.
+func (p *phases) end() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
 	if p.timer != nil {
 		p.timer.Stop()
 	}
+	return time.Since(p.began)
 }
 
 // requestError returns the cause of the end of the context if it has ended, or else err without the URL, which

@@ -30,7 +30,8 @@ type Store struct {
 	files    files
 	local    *directory    // nil behind HTTP
 	narInfos *narInfoCache // nil for a directory, whose files are cheap to read
-	slots    *semaphore.Weighted
+	requests *width        // of small files
+	archives *width        // of small archives: see [Store.AcquireRead]
 
 	closed context.Context
 	cancel context.CancelCauseFunc
@@ -89,6 +90,7 @@ var (
 	_ store.HashPartQuerier     = (*Store)(nil)
 	_ store.RealisationStore    = (*Store)(nil)
 	_ store.NARReader           = (*Store)(nil)
+	_ store.ReadLimiter         = (*Store)(nil)
 	_ store.ListingReader       = (*Store)(nil)
 	_ store.TextAdder           = (*Store)(nil)
 	_ store.Adder               = (*Store)(nil)
@@ -130,7 +132,6 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	changed := s.opts.HTTP.forCall(ctx)
 	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
-	s.slots = semaphore.NewWeighted(int64(s.opts.HTTP.Parallel))
 	s.adding = semaphore.NewWeighted(1)
 	s.compressing = semaphore.NewWeighted(int64(parallelAdds()))
 	s.closed, s.cancel = context.WithCancelCause(context.Background())
@@ -140,13 +141,17 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 			s.uri = s.opts.HTTP.S3.Name
 		}
 		s.narInfos = newNarInfoCache(&s.opts.HTTP)
-		if s.files, err = newRemote(loc.base, &s.opts.HTTP); err != nil {
+		r, err := newRemote(loc.base, &s.opts.HTTP)
+		if err != nil {
 			return nil, &URIError{s.uri, err.Error()}
 		}
+		s.files, s.requests, s.archives = r, r.requests, r.archives
 	} else {
 		s.uri = "file://" + loc.dir
 		s.local = &directory{loc.dir, s.opts.SyncObjects}
 		s.files = s.local
+		s.opts.HTTP.Parallel = min(s.opts.HTTP.Parallel, firstRequests) // each request opens a file
+		s.requests, s.archives = newWidth(firstRequests, s.opts.HTTP.Parallel), newWidth(firstArchives, firstArchives)
 	}
 	if err := s.readCacheInfo(ctx); err != nil {
 		s.Close()
@@ -185,10 +190,10 @@ const maxSmall = 1 << 20
 func (s *Store) read(ctx context.Context, name string, limit int64) ([]byte, error) {
 	ctx, cancel := s.endOnClose(ctx)
 	defer cancel(nil)
-	if err := s.slots.Acquire(ctx, 1); err != nil {
-		return nil, contextError(ctx)
+	if err := s.requests.acquire(ctx); err != nil {
+		return nil, err
 	}
-	defer s.slots.Release(1)
+	defer s.requests.release()
 	b, err := s.files.read(ctx, name, limit)
 	if errors.Is(err, errTooLong) {
 		err = fmt.Errorf("file '%s' of %s: %w: more than %d bytes", name, s.uri, err, limit)

@@ -43,7 +43,7 @@ var obeyed = []Setting{
 	{Name: "fsync-store-paths", Type: Bool, Default: "false", By: "localstore"},
 	{Name: "gc-reserved-space", Type: Int64, Default: "8388608", By: "localstore"},
 	{Name: "hashed-mirrors", Type: Words, Who: TrustedClient, By: "builder"},
-	{Name: "http-connections", Aliases: []string{"binary-caches-parallel-connections"}, Type: Uint64, Default: "32", Nix: "25", By: "binarycache"},
+	{Name: "http-connections", Aliases: []string{"binary-caches-parallel-connections"}, Type: Uint64, Default: "128", Nix: "25", By: "binarycache"},
 	{Name: "http2", Type: Bool, Default: "true", By: "binarycache"},
 	{Name: "id-count", Type: Uint32, Default: "8388608", Who: TrustedClient, By: "builder"},
 	{Name: "ignored-acls", Type: Set, Default: "security.csm security.selinux system.nfs4_acl", Who: TrustedClient, By: "builder"},

@@ -34,6 +34,15 @@ type (
 		ListValidPaths(ctx context.Context) iter.Seq2[storepath.Path, error]
 	}
 
+	// A ReadLimiter is a [NARReader] that limits how many small archives are read from it at once, for
+	// example to the number of requests that a server bears. [CopyObjects] reads as many at once as
+	// AcquireRead permits, instead of a fixed number.
+	ReadLimiter interface {
+		// AcquireRead waits until the archive of a path may be read, and returns a function that
+		// ends the read.
+		AcquireRead(ctx context.Context, path storepath.Path) (release func(), err error)
+	}
+
 	// An InfosQuerier answers queries for many path infos faster than one by one. The infos
 	// come in the order of the paths. An error is the last pair.
 	InfosQuerier interface {

@@ -21,7 +21,7 @@ type CopyOptions struct {
 	Substitute bool
 
 	// Parallel is the number of concurrent reads from the source. Each may be a batch of small
-	// archives. 0 means 16.
+	// archives. 0 means 16, or for a [ReadLimiter] as many as it permits.
 	Parallel int
 
 	// Quiet suppresses the events of the copy. It is for sources that report them.
@@ -225,6 +225,13 @@ func (r *aheadReader) openLarge(ctx context.Context, info *PathInfo) opened {
 func (r *aheadReader) readOne(ctx context.Context, info *PathInfo) opened {
 	if err := r.checkReferences(info); err != nil {
 		return opened{err: err}
+	}
+	if r.limiter != nil {
+		release, err := r.limiter.AcquireRead(ctx, info.Path)
+		if err != nil {
+			return opened{err: err, cancelled: ctx.Err() != nil}
+		}
+		defer release()
 	}
 	if r.badInRow.Load() >= maxBadAhead {
 		return opened{err: errBadAhead}

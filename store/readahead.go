@@ -30,6 +30,8 @@ const (
 	batchObjects = 32
 	// parallelReads is the default number of concurrent batches.
 	parallelReads = 16
+	// limitedReads is the largest number of concurrent reads from a source that limits them.
+	limitedReads = 128
 	// maxBadAhead is the number of consecutive unreadable small archives after which no more
 	// are read ahead.
 	maxBadAhead = 64
@@ -136,6 +138,7 @@ type aheadReader struct {
 	progress   func(*PathInfo)
 	repair     bool
 	manyReader ManyNARReader // the source, if it has this capability
+	limiter    ReadLimiter   // likewise
 	archives   []chan opened // one for each info
 	ahead      readAhead     // used by run, and by close after run has ended
 
@@ -164,12 +167,16 @@ func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos
 		src: src, infos: infos, ahead: ahead, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
 		memory:     semaphore.NewWeighted(archivesAhead),
 		largeSlots: semaphore.NewWeighted(largeOpen()),
-		readSlots:  semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), parallelReads))),
 		yielded:    make(map[*aheadArchive]bool),
 		retried:    make(map[storepath.Path]bool),
 	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.manyReader, _ = As[ManyNARReader](src)
+	reads := parallelReads
+	if limiter, ok := As[ReadLimiter](src); ok {
+		r.limiter, reads = limiter, limitedReads
+	}
+	r.readSlots = semaphore.NewWeighted(int64(cmp.Or(max(opts.Parallel, 0), reads)))
 	for i := range r.archives {
 		r.archives[i] = make(chan opened, 1)
 	}

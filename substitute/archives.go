@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"pix/activity"
 	"pix/store"
 	"pix/storepath"
@@ -17,9 +19,14 @@ type archives struct {
 	call        *call
 	claim       *claim
 
+	reads *semaphore.Weighted // of small archives from substituters that do not limit them
+
 	mu    sync.Mutex
 	found map[storepath.Path]*found
 }
+
+// archiveReads is the number of small archives that are read at once from substituters that do not limit them.
+const archiveReads = 16
 
 func (s *archives) get(path storepath.Path) *found {
 	s.mu.Lock()
@@ -57,6 +64,18 @@ func (s *archives) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 		a.from = activity.ProgressReader(a.report, a.transfer.copy, archive, f.info.NARSize)
 	}
 	return a, nil
+}
+
+// AcquireRead implements [store.ReadLimiter]: the substituter of a path limits the reads.
+func (s *archives) AcquireRead(ctx context.Context, path storepath.Path) (release func(), err error) {
+	f := s.get(path)
+	if limiter, ok := store.As[store.ReadLimiter](s.call.search.substituters[f.from].Store); ok {
+		return limiter.AcquireRead(ctx, f.source)
+	}
+	if err := s.reads.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return func() { s.reads.Release(1) }, nil
 }
 
 // RefreshPathInfo implements [store.Refresher]: it asks the substituter of a path again after a damaged

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"pix/activity"
 	"pix/binarycache"
 	"pix/internal/parallel"
@@ -246,7 +248,10 @@ func (c *call) invalid(ctx context.Context, objects []*store.PathInfo) ([]*store
 
 // copy copies objects from the substituters on which they were found.
 func (c *call) copy(ctx context.Context, objects []*store.PathInfo, own *claim) error {
-	src := &archives{Store: c.store.Store, call: c, claim: own, found: make(map[storepath.Path]*found)}
+	src := &archives{
+		Store: c.store.Store, call: c, claim: own,
+		found: make(map[storepath.Path]*found), reads: semaphore.NewWeighted(archiveReads),
+	}
 	list := make([]*found, len(objects))
 	repairs := false
 	for i, info := range objects {

@@ -16,7 +16,7 @@ import (
 )
 
 // searches is the number of paths that are looked up at once.
-const searches = 64
+const searches = 128
 
 // A search asks substituters about paths on behalf of one call.
 type search struct {
