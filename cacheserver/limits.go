@@ -11,6 +11,9 @@ type places chan struct{}
 
 func newPlaces(n int) places { return make(places, n) }
 
+// smallReads is how many small archives are read at a time. None waits for a client.
+const smallReads = 16
+
 // maxWait is how long a request waits for a place. It is less than the timeout of clients.
 const maxWait = 45 * time.Second
 

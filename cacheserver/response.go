@@ -89,6 +89,7 @@ func (w *response) writeFile(f *os.File, part byteRange) error {
 			return io.ErrUnexpectedEOF
 		}
 		if err != nil {
+			w.lost = true
 			return err
 		}
 	}
