@@ -44,7 +44,7 @@ type Options struct {
 	MaxEncoders int
 
 	// MaxArchives is the maximum number of archives that are sent while they are read from stores. Each uses about 1 MB.
-	// Further requests wait. Archives up to 64 KiB do not count, and compressed ones. 0 means 64.
+	// Further requests wait. Archives up to 64 KiB do not count, and compressed ones. 0 means 24.
 	MaxArchives int
 
 	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. 0 means one minute, a
@@ -64,6 +64,6 @@ func (o *Options) setDefaults() {
 	o.Priority = cmp.Or(o.Priority, DefaultPriority)
 	o.CompressedSize = cmp.Or(o.CompressedSize, 10<<30)
 	o.MaxEncoders = cmp.Or(o.MaxEncoders, max(1, min(4, runtime.GOMAXPROCS(0)/2)))
-	o.MaxArchives = cmp.Or(o.MaxArchives, 64)
+	o.MaxArchives = cmp.Or(o.MaxArchives, 24)
 	o.StallTimeout = cmp.Or(o.StallTimeout, time.Minute)
 }
