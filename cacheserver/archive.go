@@ -74,6 +74,7 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 		return err
 	}
 	defer h.archives.release()
+	w.place = h.archives
 	if err := a.open(r.Context(), part.offset); err != nil {
 		return err
 	}

@@ -21,9 +21,9 @@ type Handler struct {
 	readTokens tokenSet
 	signer     signer
 
-	archives   places // archives that are sent while they are read
-	small      places // archives that are read before they are sent
-	work       places // listings that are computed
+	archives   *places // archives that are sent while they are read
+	small      *places // archives that are read before they are sent
+	work       *places // listings that are computed
 	compressed *compressedFiles
 }
 

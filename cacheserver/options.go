@@ -47,8 +47,8 @@ type Options struct {
 	// Further requests wait. Archives up to 64 KiB do not count, and compressed ones. 0 means 24.
 	MaxArchives int
 
-	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. 0 means one minute, a
-	// negative value no limit.
+	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. It is a quarter of that
+	// while other requests wait for the place of an archive. 0 means one minute, a negative value no limit.
 	StallTimeout time.Duration
 
 	// Observer gets events. It may be nil.
