@@ -2,6 +2,7 @@ package cacheserver_test
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -144,12 +145,15 @@ func TestLogsAndRealisations(t *testing.T) {
 	}
 	key := newKey(t, "test-1")
 	hash := nixhash.Sum(nixhash.SHA256, []byte("x"))
-	deleted := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: "gone"}, Realisation: store.Realisation{OutPath: "/nix/store/11111111111111111111111111111111-gone"}}
+	deleted := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: "gone"}, Realisation: store.Realisation{OutPath: addText(t, s, "gone", "gone")}}
 	known := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Path: drv, Output: "out"}, Realisation: store.Realisation{OutPath: out}}
 	for _, r := range []store.KeyedRealisation{deleted, known} {
 		if err := store.RegisterRealisation(ctx, s, r); err != nil {
 			t.Fatalf("%s: %v", r.ID.Output, err)
 		}
+	}
+	if _, err := store.CollectGarbage(ctx, s, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{deleted.OutPath}, IgnoreLiveness: true, MaxFreed: math.MaxUint64}); err != nil {
+		t.Fatal(err)
 	}
 	h := newHandler(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, s)
 	old, err := store.ParseRealisationJSON(storepath.DefaultDir, ask(h, "GET", "/realisations/"+known.ID.HashID()+".doi").Body.String())
