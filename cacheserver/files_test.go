@@ -145,14 +145,21 @@ func TestLogsAndRealisations(t *testing.T) {
 	}
 	key := newKey(t, "test-1")
 	hash := nixhash.Sum(nixhash.SHA256, []byte("x"))
-	deleted := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: "gone"}, Realisation: store.Realisation{OutPath: addText(t, s, "gone", "gone")}}
+	var gone storepath.Path
+	if err := store.InSession(ctx, s, func(s store.Store) (err error) { // its temporary root ends with the session
+		gone, err = store.AddText(ctx, s, "gone", "gone", nil)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	deleted := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Output: "gone"}, Realisation: store.Realisation{OutPath: gone}}
 	known := store.KeyedRealisation{ID: store.DrvOutput{Hash: hash, Path: drv, Output: "out"}, Realisation: store.Realisation{OutPath: out}}
 	for _, r := range []store.KeyedRealisation{deleted, known} {
 		if err := store.RegisterRealisation(ctx, s, r); err != nil {
 			t.Fatalf("%s: %v", r.ID.Output, err)
 		}
 	}
-	if _, err := store.CollectGarbage(ctx, s, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{deleted.OutPath}, IgnoreLiveness: true, MaxFreed: math.MaxUint64}); err != nil {
+	if _, err := store.CollectGarbage(ctx, s, store.GCOptions{Action: store.GCDeleteSpecific, Paths: []storepath.Path{deleted.OutPath}, MaxFreed: math.MaxUint64}); err != nil {
 		t.Fatal(err)
 	}
 	h := newHandler(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, s)
