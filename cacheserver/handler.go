@@ -19,9 +19,11 @@ type Handler struct {
 	dir        storepath.Dir
 	opts       Options
 	readTokens tokenSet
+	signer     signer
 
-	archives   places // archives that are read
-	work       places // listings that are computed
+	archives   *places // archives that are sent while they are read
+	small      *places // archives that are read before they are sent
+	work       *places // listings that are computed
 	compressed *compressedFiles
 }
 
@@ -39,10 +41,12 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
+	h.signer.keys = h.opts.Keys
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
 	}
+	h.small = newPlaces(smallReads)
 	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(h.opts.MaxEncoders)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
 		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
