@@ -71,7 +71,6 @@ var verbHints = map[string]string{
 	"requisites":                "pix closure",
 	"restore":                   "pix nar-restore",
 	"rollback":                  "pix profile rollback",
-	"serve":                     "pix daemon --stdio",
 	"set":                       "pix profile set",
 	"show":                      "pix drv-show",
 	"show-config":               "pix config",

@@ -55,7 +55,7 @@ var lineHints = map[string][]lineHint{
 	"nix-top":               {{"", "pix ps"}},
 	"nix-output-monitor":    {{"", "pix build or pix watch"}},
 	"nom":                   {{"", "pix build or pix watch"}},
-	"nix-serve":             {{"", "; 'pix copy --to file://DIR' writes a binary cache that any HTTP server can serve"}},
+	"nix-serve":             {{"", "pix serve"}},
 	"nvd":                   {{"history", "pix profile history"}, {"list", "pix path-info -r --table"}, {"", "pix diff"}},
 	"dix":                   {{"", "pix diff"}},
 }

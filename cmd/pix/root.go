@@ -173,6 +173,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newLoadDB(a),
 		newOptimise(a),
 		newDaemon(a),
+		newServe(a),
 		newDoctor(a),
 		newExport(a),
 		newImport(a),

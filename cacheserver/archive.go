@@ -1,0 +1,182 @@
+package cacheserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+
+	"pix/nar"
+	"pix/store"
+)
+
+// archiveType is the media type of archives, compressed or not.
+const archiveType = "application/x-nix-nar"
+
+// serveArchive answers a request for an archive.
+func (h *Handler) serveArchive(w *response, r *http.Request, n name) error {
+	if n.hashPart == "" {
+		if n.hashPart = r.URL.Query().Get("hash"); !isHashPart(n.hashPart) { // the URLs of harmonia
+			return errNotFound
+		}
+	}
+	s, info, err := h.lookUpArchive(r.Context(), n)
+	if err != nil {
+		return err
+	}
+	a := &archive{store: s, info: info}
+	switch {
+	case n.compression == zstdExtension && h.compressed != nil:
+		return h.serveCompressed(w, r, a)
+	case n.compression != "":
+		return errNotFound
+	}
+	if info.NARSize < maxEncoded && h.encodes(w, r) && r.Header.Get("Range") == "" {
+		return h.serveEncoded(w, r, a)
+	}
+	return h.servePlain(w, r, a)
+}
+
+// lookUpArchive returns the info of the object with an archive, and its store. A store with another object under the path does
+// not have the archive.
+func (h *Handler) lookUpArchive(ctx context.Context, n name) (store.Store, *store.PathInfo, error) {
+	for _, s := range h.stores {
+		info, err := queryHashPart(ctx, s, n.hashPart)
+		switch {
+		case err != nil && isAbsent(err):
+			continue
+		case err != nil:
+			return nil, nil, err
+		case info.NARHash == n.hash && 0 < info.NARSize && info.NARSize <= math.MaxInt64:
+			return s, info, nil
+		}
+	}
+	return nil, nil, errNotFound
+}
+
+// servePlain sends an archive, or a part of it, as it is.
+func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
+	part, partial, done, err := h.beginFile(w, r, a.etag(), int64(a.info.NARSize))
+	if done || err != nil {
+		return err
+	}
+	if r.Method == http.MethodHead {
+		beginBody(w, part, partial, int64(a.info.NARSize))
+		return nil
+	}
+	if err := h.archives.acquire(r.Context()); err != nil {
+		return err
+	}
+	defer h.archives.release()
+	if err := a.open(r.Context(), part.offset); err != nil {
+		return err
+	}
+	defer a.contents.Close()
+	beginBody(w, part, partial, int64(a.info.NARSize))
+	return a.send(w, part)
+}
+
+// beginFile evaluates the preconditions and the range of a request for an archive of a known size. If done is set, the request
+// has been answered.
+func (h *Handler) beginFile(w *response, r *http.Request, etag string, size int64) (part byteRange, partial, done bool, err error) {
+	header := w.Header()
+	header.Set("Etag", etag)
+	header.Set("Accept-Ranges", "bytes")
+	header.Set("Cache-Control", h.cacheControl(immutable))
+	header.Set("Content-Type", archiveType)
+	if done, err = checkPreconditions(w, r, etag); done || err != nil {
+		return part, false, done, err
+	}
+	part, partial, err = requestedRange(r, etag, size)
+	if err != nil {
+		header.Set("Content-Range", "bytes */"+strconv.FormatInt(size, 10))
+		err = &statusError{http.StatusRequestedRangeNotSatisfiable, err.Error()}
+	}
+	return part, partial, false, err
+}
+
+// beginBody sends the header of a response with a part of a file.
+func beginBody(w *response, part byteRange, partial bool, size int64) {
+	header := w.Header()
+	header.Set("Content-Length", strconv.FormatInt(part.length, 10))
+	status := http.StatusOK
+	if partial {
+		header.Set("Content-Range", part.contentRange(size))
+		status = http.StatusPartialContent
+	}
+	w.WriteHeader(status)
+}
+
+// serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins.
+func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
+	c := content{typ: archiveType, etag: a.etag(), cache: h.cacheControl(immutable)}
+	c.make = func() ([]byte, error) {
+		if err := h.archives.acquire(r.Context()); err != nil {
+			return nil, err
+		}
+		defer h.archives.release()
+		return a.read(r.Context())
+	}
+	return h.serveContent(w, r, c)
+}
+
+// An archive is an archive that is sent.
+type archive struct {
+	store    store.Store
+	info     *store.PathInfo
+	contents io.ReadCloser // from the offset on
+}
+
+// etag returns the entity tag of the archive.
+func (a *archive) etag() string { return `"` + a.info.NARHash.Nix32() + `"` }
+
+// open opens the archive at an offset. Another object may take the place of the object after its info was queried. So open
+// queries the info again, when the reader has chosen an object. The reader verifies a whole archive while it is read.
+func (a *archive) open(ctx context.Context, offset int64) (err error) {
+	if offset == 0 {
+		a.contents, err = store.ReadNAR(ctx, a.store, a.info.Path)
+	} else {
+		a.contents, err = store.ReadNARFrom(ctx, a.store, a.info.Path, offset)
+	}
+	if errors.Is(err, nar.ErrOffset) {
+		return errNotFound
+	}
+	if err != nil {
+		return err
+	}
+	now, err := a.store.QueryPathInfo(ctx, a.info.Path)
+	if err == nil && (now.NARHash != a.info.NARHash || now.NARSize != a.info.NARSize) {
+		err = errNotFound
+	}
+	if err != nil {
+		a.contents.Close()
+	}
+	return err
+}
+
+// read returns the whole archive, which is small.
+func (a *archive) read(ctx context.Context) ([]byte, error) {
+	if err := a.open(ctx, 0); err != nil {
+		return nil, err
+	}
+	defer a.contents.Close()
+	b := bytes.NewBuffer(make([]byte, 0, a.info.NARSize))
+	if err := a.send(b, byteRange{0, int64(a.info.NARSize)}); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// send writes a part of the archive, which is open at its offset. If the part ends with the archive, the last bytes are held back
+// until the reader has verified the archive, so a response with a wrong archive is never complete.
+func (a *archive) send(w io.Writer, part byteRange) error {
+	s := &sender{dst: w, left: part.length}
+	if part.offset+part.length == int64(a.info.NARSize) {
+		s.hold = min(heldBack, part.length)
+	}
+	_, err := io.Copy(s, a.contents)
+	return s.finish(err)
+}

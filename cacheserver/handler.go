@@ -1,0 +1,143 @@
+package cacheserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"pix/internal/unsupported"
+	"pix/store"
+	"pix/storepath"
+)
+
+// A Handler serves stores as one binary cache. It can be mounted below a prefix with [http.StripPrefix].
+type Handler struct {
+	stores     []store.Store
+	dir        storepath.Dir
+	opts       Options
+	readTokens tokenSet
+
+	archives   places // archives that are read
+	work       places // listings that are computed
+	compressed *compressedFiles
+}
+
+// New returns a handler that serves the stores: of each path, the first one that has it. All stores must have the same
+// store directory. The handler does not close the stores.
+func New(stores []store.Store, opts *Options) (*Handler, error) {
+	if len(stores) == 0 {
+		return nil, errors.New("there is no store to serve")
+	}
+	h := &Handler{stores: slices.Clone(stores), dir: stores[0].Dir()}
+	if err := checkStores(stores); err != nil {
+		return nil, err
+	}
+	if opts != nil {
+		h.opts = *opts
+	}
+	h.opts.setDefaults()
+	var err error
+	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
+		return nil, err
+	}
+	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(h.opts.MaxEncoders)
+	if h.opts.Compress && h.opts.CompressedDir != "" {
+		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// checkStores returns an error if the stores cannot be served as one cache.
+func checkStores(stores []store.Store) error {
+	dir := stores[0].Dir()
+	for _, s := range stores {
+		if s.Dir() != dir {
+			return fmt.Errorf("the stores have different store directories, '%s' and '%s', and a cache has only one", dir, s.Dir())
+		}
+		_, finds := store.As[store.HashPartQuerier](s)
+		_, reads := store.As[store.NARReader](s)
+		if !finds || !reads {
+			return unsupported.Errorf("a store that cannot look up hash parts or read archives cannot be served")
+		}
+	}
+	return nil
+}
+
+// Close waits until no archive is compressed any more, and releases the resources of the handler. No request may be running.
+func (h *Handler) Close() error {
+	if h.compressed == nil {
+		return nil
+	}
+	return h.compressed.close()
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	w := newResponse(rw, h.opts.StallTimeout)
+	n := parseName(r.URL.EscapedPath())
+	err := h.serve(w, r, n)
+	if err != nil && (w.status != 0 || r.Context().Err() != nil) {
+		h.observe(r, n, w, start, err)
+		panic(http.ErrAbortHandler) // resets the connection: the client must not take the response for a complete one
+	}
+	if err != nil {
+		writeError(w, err)
+	}
+	w.finish()
+	h.observe(r, n, w, start, err)
+}
+
+// serve answers a request. If it returns an error after it has begun the response, the response is incomplete.
+func (h *Handler) serve(w *response, r *http.Request, n name) error {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if err := h.checkAccess(w, r, n); err != nil {
+		return err
+	}
+	if err := checkMethod(r, n); err != nil {
+		return err
+	}
+	switch n.kind {
+	case kindStart:
+		return h.serveStart(w, r)
+	case kindHealth:
+		return h.serveHealth(w, r)
+	case kindCacheInfo:
+		return h.serveCacheInfo(w, r)
+	case kindNarInfo:
+		return h.serveNarInfo(w, r, n)
+	case kindArchive:
+		return h.serveArchive(w, r, n)
+	case kindListing:
+		return h.serveListing(w, r, n)
+	case kindLog:
+		return h.serveLog(w, r, n)
+	case kindRealisation, kindTrace:
+		return h.serveRealisation(w, r, n)
+	case kindFiles:
+		return h.serveFiles(w, r, n)
+	}
+	return errNotFound
+}
+
+// checkMethod returns an error if the method is not allowed for the file.
+func checkMethod(r *http.Request, n name) error {
+	if n.kind == kindNone {
+		return errNotFound
+	}
+	allowed := []string{http.MethodGet, http.MethodHead}
+	if !slices.Contains(allowed, r.Method) {
+		return &methodError{allowed}
+	}
+	return nil
+}
+
+// join returns the words as a list for people and headers.
+func join(words []string) string { return strings.Join(words, ", ") }

@@ -1,0 +1,39 @@
+package cacheserver
+
+import (
+	"net/http"
+
+	"pix/narinfo"
+	"pix/store"
+)
+
+// serveNarInfo answers a request for a narinfo.
+func (h *Handler) serveNarInfo(w http.ResponseWriter, r *http.Request, n name) error {
+	_, info, err := h.lookUp(r.Context(), n.hashPart)
+	if err != nil {
+		return err
+	}
+	text, err := h.narInfo(info)
+	if err != nil {
+		return err
+	}
+	return h.serveContent(w, r, h.newContent("text/x-nix-narinfo", text))
+}
+
+// narInfo returns the narinfo of a path. It does not have the hash and the size of a compressed file, because clients keep a
+// narinfo for 30 days: the file may have been deleted by then, and another version of the encoder may produce another one.
+// All versions of Nix accept that.
+func (h *Handler) narInfo(info *store.PathInfo) ([]byte, error) {
+	signed := *info
+	if err := h.sign(&signed); err != nil {
+		return nil, err
+	}
+	n := &narinfo.NarInfo{PathInfo: signed}
+	if h.isCompressed(info) {
+		n.URL, n.Compression = archiveURL(info, zstdExtension), "zstd"
+	} else {
+		n.URL, n.Compression = archiveURL(info, ""), "none"
+		n.FileHash, n.FileSize = info.NARHash, info.NARSize
+	}
+	return n.AppendText(nil)
+}

@@ -1,0 +1,94 @@
+package cacheserver
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// writePiece is the number of bytes that a client must receive within [Options.StallTimeout].
+const writePiece = 256 << 10
+
+// A response is a response whose client must make progress. It counts what is written.
+type response struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	stall   time.Duration // negative is no limit
+
+	status  int   // 0 as long as no header was written
+	written int64 // number of bytes of the body
+}
+
+func newResponse(w http.ResponseWriter, stall time.Duration) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w), stall: stall}
+}
+
+// Unwrap returns the response of the server, for [http.ResponseController].
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// startDeadline gives the client time to receive the next piece.
+func (w *response) startDeadline() {
+	if w.stall > 0 {
+		w.control.SetWriteDeadline(time.Now().Add(w.stall)) // a writer without deadlines is no connection
+	}
+}
+
+// finish sends what is still buffered, and removes the deadline: the connection may serve another request, by a handler
+// without deadlines.
+func (w *response) finish() {
+	if w.stall <= 0 {
+		return
+	}
+	w.startDeadline()
+	if w.control.Flush() == nil {
+		w.control.SetWriteDeadline(time.Time{})
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (w *response) Write(p []byte) (n int, err error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	for len(p) > 0 && err == nil {
+		w.startDeadline()
+		var some int
+		some, err = w.ResponseWriter.Write(p[:min(len(p), writePiece)])
+		n += some
+		p = p[some:]
+	}
+	w.written += int64(n)
+	return n, err
+}
+
+// filePiece is the number of bytes of a file that the server copies to the connection at a time.
+const filePiece = 1 << 20
+
+// writeFile writes a part of a file. Without TLS, the server copies it inside of the kernel.
+func (w *response) writeFile(f *os.File, part byteRange) error {
+	if _, err := f.Seek(part.offset, io.SeekStart); err != nil {
+		return err
+	}
+	for part.length > 0 {
+		w.startDeadline()
+		n, err := io.CopyN(w.ResponseWriter, f, min(part.length, filePiece))
+		w.written += n
+		part.length -= n
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
