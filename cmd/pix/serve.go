@@ -24,6 +24,7 @@ type serveOptions struct {
 	keyFiles []string
 	priority int
 	grace    time.Duration // for running requests when the server is stopped
+	uploads  uploadOptions
 }
 
 func newServe(a *app) *cobra.Command {
@@ -39,15 +40,24 @@ Signatures in the store are served as they are. --key-file adds a signature to p
 built itself, that are content-addressed, or that have a signature by a key in trusted-public-keys.
 Other paths stay unsigned, so that serving a path does not make it trusted.
 
+With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths to
+the first store, which is created if it does not exist. An uploaded path needs a signature by a key
+in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends its
+token as a password, for example from a netrc file. Below URL/upload, it sees only the first store.
+
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. After the first SIGTERM or interrupt it waits for running requests to end.`,
 		Example: "  pix serve --store /srv/store --listen :8080\n" +
+			"  pix serve --store /srv/store --upload-token-file tokens\n" +
 			"  pix serve --listen /run/pix/cache.sock --key-file secret-key",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: completeURIs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.grace < 0 {
 				return wrongUse(cmd, errors.New("--grace must not be negative"))
+			}
+			if err := o.uploads.check(); err != nil {
+				return wrongUse(cmd, err)
 			}
 			return a.serveCache(cmd.Context(), args, &o)
 		},
@@ -57,6 +67,7 @@ localhost:5000. After the first SIGTERM or interrupt it waits for running reques
 	flags.StringArrayVar(&o.keyFiles, "key-file", nil, "a `file` with a secret key that signs the paths")
 	flags.IntVar(&o.priority, "priority", cacheserver.DefaultPriority, "the priority among the caches of a client, which asks lower `numbers` first")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
+	o.uploads.addFlags(cmd, flags)
 	for _, name := range []string{"listen", "priority", "grace"} {
 		freeValue(cmd, name)
 	}
@@ -69,7 +80,7 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	if err != nil {
 		return err
 	}
-	stores, closeStores, err := a.openServed(ctx, uris)
+	stores, closeStores, err := a.openServed(ctx, uris, opts.Uploads != nil)
 	if err != nil {
 		return err
 	}
@@ -101,11 +112,12 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 		}
 		opts.Keys = append(opts.Keys, key)
 	}
-	return opts, nil
+	opts.Uploads, err = a.uploads(ctx, &o.uploads)
+	return opts, err
 }
 
-// openServed opens the stores with these URIs, or the store of the other verbs.
-func (a *app) openServed(ctx context.Context, uris []string) (stores []store.Store, closeAll func(), err error) {
+// openServed opens the stores with these URIs, or the store of the other verbs. The first one gets the uploads.
+func (a *app) openServed(ctx context.Context, uris []string, uploads bool) (stores []store.Store, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range stores {
 			s.Close()
@@ -114,8 +126,12 @@ func (a *app) openServed(ctx context.Context, uris []string) (stores []store.Sto
 	if len(uris) == 0 {
 		uris = []string{""}
 	}
-	for _, uri := range uris {
-		s, err := a.openWith(ctx, openOptions{uri: uri, access: toRead})
+	for i, uri := range uris {
+		access := toRead
+		if uploads && i == 0 {
+			access = toCreate
+		}
+		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
 		if err != nil {
 			closeAll()
 			return nil, nil, err
