@@ -40,10 +40,11 @@ Signatures in the store are served as they are. --key-file adds a signature to p
 built itself, that are content-addressed, or that have a signature by a key in trusted-public-keys.
 Other paths stay unsigned, so that serving a path does not make it trusted.
 
-With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths to
-the first store, which is created if it does not exist. An uploaded path needs a signature by a key
-in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends its
-token as a password, for example from a netrc file. Below URL/upload, it sees only the first store.
+With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths
+to the first store, which is created if it does not exist. An uploaded path needs a signature by a
+key in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends
+its token as a password, for example from a netrc file. Below URL/upload, it sees only the first
+store.
 
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. After the first SIGTERM or interrupt it waits for running requests to end.`,
