@@ -24,7 +24,7 @@ import (
 func addRandom(t *testing.T, s store.Store, n int) (storepath.Path, []byte) {
 	t.Helper()
 	random := rand.NewChaCha8([32]byte{byte(n)})
-	b := make([]byte, 2<<20)
+	b := make([]byte, 1<<20)
 	random.Read(b)
 	archive := fileArchive(string(b))
 	path := storepath.Path(fmt.Sprintf("/nix/store/%032d-large", n))
@@ -111,11 +111,11 @@ func files(t *testing.T, dir string) []os.DirEntry {
 func TestCompressedSize(t *testing.T) {
 	s := memstore.New(nil)
 	dir := t.TempDir()
-	const limit = 10 << 20
+	const limit = 5 << 20
 	opts := &cacheserver.Options{Compress: true, CompressedDir: dir, CompressedSize: limit, MaxEncoders: 1}
 	h := newHandler(t, opts, s)
 	var urls []string
-	for i := range 12 {
+	for i := range 8 {
 		path, archive := addRandom(t, s, i)
 		urls = append(urls, "/"+narInfoOf(t, h, path).URL)
 		if w := ask(h, "GET", urls[i]); !bytes.Equal(decompress(t, w.Body.Bytes()), archive) {
@@ -136,7 +136,7 @@ func TestCompressedSize(t *testing.T) {
 	if size > limit || size < limit/2 {
 		t.Errorf("the files have %d bytes", size)
 	}
-	huge := addText(t, s, "huge", strings.Repeat("x", 6<<20))
+	huge := addText(t, s, "huge", strings.Repeat("x", 3<<20))
 	if n := narInfoOf(t, h, huge); n.Compression != "none" {
 		t.Error("an archive that could fill the directory is compressed")
 	}

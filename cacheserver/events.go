@@ -15,8 +15,8 @@ type Request struct {
 	Bytes    int64 // number of bytes of the body that were sent
 	Duration time.Duration
 
-	// Err is the reason why the request failed. It may name files of the server. It is nil for files that the
-	// cache does not have.
+	// Err is the reason why the server or a store failed. It may name files of the server. It is nil for files that the
+	// cache does not have, and for clients that hang up or are too slow.
 	Err error
 }
 
@@ -40,7 +40,7 @@ func (h *Handler) observe(r *http.Request, n name, w *response, start time.Time,
 		return
 	}
 	if err != nil {
-		if status, _ := statusOf(err); status < http.StatusInternalServerError {
+		if status, _ := statusOf(err); status < http.StatusInternalServerError || w.lost || r.Context().Err() != nil {
 			err = nil
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"pix/cacheserver"
 	"pix/daemon"
 	"pix/internal/realnix"
+	"pix/localstore"
 	"pix/signature"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -50,26 +52,141 @@ func parsePath(t *testing.T, output string) storepath.Path {
 	return p
 }
 
-// newStore is the environment of a client whose store is a new one, at the directory of a real daemon.
-func newStore(dir string) []string {
-	return []string{"env", "NIX_REMOTE=local", "NIX_STORE_DIR=/nix/store", "NIX_STATE_DIR=" + dir, "NIX_LOG_DIR=" + dir + "/log"}
+// floating is a content-addressed derivation.
+const floating = `derivation {
+  name = "floating";
+  system = builtins.currentSystem;
+  builder = "/bin/sh";
+  args = [ "-c" "echo said; echo made > $out" ];
+  __contentAddressed = true;
+  outputHashMode = "recursive";
+  outputHashAlgo = "sha256";
+}`
+
+// storeOf opens the store of a daemon in its directory, for its logs.
+func storeOf(t *testing.T, d *realnix.Daemon) *localstore.Store {
+	t.Helper()
+	s, err := localstore.Open(t.Context(), &localstore.Options{
+		StoreDir: d.Dir + "/store", StateDir: d.Dir + "/var/nix", LogDir: d.Dir + "/var/log/nix", ReadOnly: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
 }
 
-// Every Nix copies a signed closure from the server, and verifies it.
+// isOld reports whether a Nix is older than 2.4.
+func isOld(s realnix.Suite) bool { return strings.HasPrefix(s.Version, "2.3.") }
+
+// isNew reports whether a Nix is from 2.26 on.
+func isNew(s realnix.Suite) bool { return s.Name == "trixie" || s.Name == "sid" }
+
+// realConfig returns the settings of a daemon that trusts a key.
+func realConfig(s realnix.Suite, key signature.SecretKey) map[string]string {
+	config := map[string]string{"trusted-public-keys": key.Public().String()}
+	if !isOld(s) {
+		config["experimental-features"] = "nix-command ca-derivations"
+	}
+	return config
+}
+
+// Every Nix copies a signed closure from the server, with and without compression, by each of its ways, and verifies it.
 func TestRealCopy(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		key, err := signature.GenerateKey("test-1")
-		if err != nil {
+		key := newKey(t, "test-1")
+		d, pool, top, _ := realStore(t, s, realConfig(s, key))
+		closure := d.MustRun(t, "nix-store", "-qR", string(top))
+		all := map[string]*cacheserver.Options{"plain": {}, "transit": {Compress: true}}
+		if !isOld(s) {
+			all["zstd"] = &cacheserver.Options{Compress: true, CompressedDir: t.TempDir()}
+		}
+		for name, opts := range all {
+			opts.Keys = []signature.SecretKey{key}
+			for kind, from := range map[string]store.Store{"daemon": pool, "local": storeOf(t, d)} {
+				srv := serve(t, opts, from)
+				copied, realised := "/tmp/copied-"+name+kind, "/tmp/realised-"+name+kind
+				d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", copied, string(top))
+				d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", realised, "--option", "substituters", srv.URL, "-r", string(top))
+				for _, dir := range []string{copied, realised} {
+					if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--verify", "--check-contents"); out != "" {
+						t.Error(out)
+					}
+					if got := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "-qR", string(top)); got != closure {
+						t.Errorf("%s: the closure is %s, want %s", dir, got, closure)
+					}
+				}
+			}
+		}
+	})
+}
+
+// The answers of every Nix about the server are the same as about a cache that it has written itself.
+func TestRealQueries(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, _, top, drv := realStore(t, s, realConfig(s, key))
+		srv := serve(t, nil, storeOf(t, d))
+		theirs := "file:///tmp/theirs"
+		d.MustRun(t, "nix", "copy", "--to", theirs+"?compression=none&write-nar-listing=true", string(top))
+		queries := [][]string{{"nix", "path-info", "-rsS", string(top)}}
+		if isOld(s) {
+			queries = append(queries, []string{"nix", "ls-store", "-lR", string(top)}, []string{"nix", "cat-store", string(top)})
+		} else {
+			queries = append(queries, []string{"nix", "store", "ls", "-lR", string(top)}, []string{"nix", "store", "cat", string(top)})
+		}
+		if isNew(s) {
+			d.MustRun(t, "nix", "store", "copy-log", "--to", theirs, string(drv))
+			queries = append(queries, []string{"nix", "log", string(drv)}, []string{"nix", "log", string(top)})
+		}
+		for _, q := range queries {
+			var answers [2]string
+			for i, uri := range []string{srv.URL, theirs} {
+				answers[i] = d.MustRun(t, append(append([]string{"env", "NIX_REMOTE="}, q...), "--store", uri)...)
+			}
+			if answers[0] != answers[1] {
+				t.Errorf("%v: %q, want %q", q, answers[0], answers[1])
+			}
+		}
+	})
+}
+
+// Every Nix with content-addressed derivations finds their outputs.
+func TestRealContentAddressed(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		if isOld(s) {
+			t.Skip("this Nix has no content-addressed derivations")
+		}
+		key := newKey(t, "test-1")
+		d, pool, _, _ := realStore(t, s, realConfig(s, key))
+		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		d, pool, top, _ := realStore(t, s, map[string]string{"trusted-public-keys": key.Public().String()})
-		srv := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, pool)
-		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", "/tmp/copy", string(top))
-		if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copy", "--verify", "--check-contents"); out != "" {
-			t.Error(out)
+		out := d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix")
+		for kind, from := range map[string]store.Store{"daemon": pool, "local": storeOf(t, d)} {
+			srv := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, from)
+			dir := "/tmp/fetched-" + kind
+			d.MustRun(t, "env", "NIX_REMOTE=", "nix", "build", "--store", dir, "--option", "substituters", srv.URL, "--max-jobs", "0", "--no-link", "--file", "/tmp/floating.nix")
+			if got := d.MustRun(t, "env", "NIX_REMOTE=", "nix", "path-info", "--store", dir, strings.TrimSpace(out)); got != out {
+				t.Errorf("%s: %q, want %q", kind, got, out)
+			}
 		}
-		if got, want := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copy", "-qR", string(top)), d.MustRun(t, "nix-store", "-qR", string(top)); got != want {
-			t.Errorf("the closure is %s, want %s", got, want)
+	})
+}
+
+// A private cache serves clients whose netrc file has the token, and tells the others nothing.
+func TestRealToken(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, pool, top, _ := realStore(t, s, realConfig(s, key))
+		srv := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}, ReadTokens: []string{"0123456789abcdef"}}, pool)
+		args := []string{"env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", "/tmp/copied", string(top)}
+		if _, _, err := d.Run(args...); err == nil {
+			t.Error("Nix copies without the token")
 		}
+		if err := os.WriteFile(d.HostPath("/tmp/netrc"), []byte("machine 127.0.0.1 login x password 0123456789abcdef\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d.MustRun(t, append(args, "--option", "netrc-file", "/tmp/netrc")...)
 	})
 }

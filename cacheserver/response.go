@@ -18,6 +18,7 @@ type response struct {
 
 	status  int   // 0 as long as no header was written
 	written int64 // number of bytes of the body
+	lost    bool  // the client has hung up, or was too slow
 }
 
 func newResponse(w http.ResponseWriter, stall time.Duration) *response {
@@ -66,6 +67,7 @@ func (w *response) Write(p []byte) (n int, err error) {
 		n += some
 		p = p[some:]
 	}
+	w.lost = w.lost || err != nil
 	w.written += int64(n)
 	return n, err
 }

@@ -1,30 +1,43 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 
 	"net"
-	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pix/cacheserver"
-	"pix/server"
+	"pix/nixconf"
 	"pix/store"
 )
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
-	listen   []string
-	keyFiles []string
-	priority int
-	grace    time.Duration // for running requests when the server is stopped
-	uploads  uploadOptions
+	listen         []string
+	tlsCert        string
+	tlsKey         string
+	url            string
+	keyFiles       []string
+	tokenFiles     []string // tokens for reading
+	priority       int
+	compress       bool
+	compressedDir  string
+	compressedSize int64 // bytes; 0 is the default
+	encoders       int   // 0 is the default
+	archives       int   // 0 is the default
+	metrics        string
+	logRequests    bool
+	grace          time.Duration // for running requests when the server is stopped
+	uploads        uploadOptions
+	upstream       upstreamOptions
 }
 
 func newServe(a *app) *cobra.Command {
@@ -40,6 +53,9 @@ Signatures in the store are served as they are. --key-file adds a signature to p
 built itself, that are content-addressed, or that have a signature by a key in trusted-public-keys.
 Other paths stay unsigned, so that serving a path does not make it trusted.
 
+--compress compresses small files in transit. With --compressed-dir, larger archives are compressed
+once, and kept in that directory; Nix before 2.4 cannot read these.
+
 With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths
 to the first store, which is created if it does not exist. An uploaded path needs a signature by a
 key in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends
@@ -47,32 +63,75 @@ its token as a password, for example from a netrc file. Below URL/upload, it see
 store.
 
 Without --listen, the server listens on the sockets that systemd passes to it, or on
-localhost:5000. After the first SIGTERM or interrupt it waits for running requests to end.`,
+localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a
+URL, or as a Bearer token. After the first SIGTERM or interrupt the server waits for running
+requests to end.`,
 		Example: "  pix serve --store /srv/store --listen :8080\n" +
+			"  pix serve --listen /run/pix/cache.sock --key-file secret-key\n" +
 			"  pix serve --store /srv/store --upload-token-file tokens\n" +
-			"  pix serve --listen /run/pix/cache.sock --key-file secret-key",
+			"  pix serve --store /srv/store --upstream https://cache.nixos.org --upstream-dir /srv/fetched\n" +
+			"  pix serve --listen :443 --tls-certificate cert.pem --tls-key key.pem",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: completeURIs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.grace < 0 {
-				return wrongUse(cmd, errors.New("--grace must not be negative"))
-			}
-			if err := o.uploads.check(); err != nil {
+			if err := o.check(); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.serveCache(cmd.Context(), args, &o)
 		},
 	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.listen, "listen", nil, "an `address` to listen on: HOST:PORT, :PORT, or the path of a Unix socket")
+	flags.StringVar(&o.tlsCert, "tls-certificate", "", "the `file` with the certificate chain for HTTPS, in PEM")
+	flags.StringVar(&o.tlsKey, "tls-key", "", "the `file` with the private key of the certificate, in PEM")
+	flags.StringVar(&o.url, "url", "", "the `URL` of the cache, for the start page (default the address of the request)")
 	flags.StringArrayVar(&o.keyFiles, "key-file", nil, "a `file` with a secret key that signs the paths")
+	flags.StringArrayVar(&o.tokenFiles, "read-token-file", nil, "a `file` with tokens, one per line, of which clients need one")
 	flags.IntVar(&o.priority, "priority", cacheserver.DefaultPriority, "the priority among the caches of a client, which asks lower `numbers` first")
+	flags.BoolVar(&o.compress, "compress", false, "compress small files and archives in transit, with zstd")
+	flags.StringVar(&o.compressedDir, "compressed-dir", "", "the `directory` for large compressed archives, which implies --compress")
+	flags.Func("compressed-size", "the largest `size` of the files in --compressed-dir, with K, M, G or T (default 10G)", o.setCompressedSize)
+	flags.IntVar(&o.encoders, "max-encoders", 0, "the largest `number` of archives that are compressed at once (default half of the processors, at most 4)")
+	flags.IntVar(&o.archives, "max-archives", 0, "the largest `number` of archives that are read at once (default 32)")
+	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
+	flags.BoolVar(&o.logRequests, "log-requests", false, "print a line for each request")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
 	o.uploads.addFlags(cmd, flags)
-	for _, name := range []string{"listen", "priority", "grace"} {
+	o.upstream.addFlags(cmd, flags)
+	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}
-	return cmd
+	otherNames(cmd, map[string]string{"secret-key-file": "key-file"})
+}
+
+func (o *serveOptions) setCompressedSize(value string) error {
+	n, err := nixconf.ParseSize(value)
+	switch {
+	case err != nil:
+		return err
+	case n < minMemory || n > math.MaxInt64/4:
+		return errors.New("it must be at least 16M")
+	}
+	o.compressedSize = int64(n)
+	return nil
+}
+
+// check returns an error if the flags do not fit together.
+func (o *serveOptions) check() error {
+	switch {
+	case o.grace < 0 || o.encoders < 0 || o.archives < 0:
+		return errors.New("--grace, --max-encoders and --max-archives must not be negative")
+	case (o.tlsCert == "") != (o.tlsKey == ""):
+		return errors.New("--tls-certificate and --tls-key need each other")
+	case o.compressedSize != 0 && o.compressedDir == "":
+		return errors.New("--compressed-size needs --compressed-dir")
+	}
+	return cmp.Or(o.uploads.check(), o.upstream.check())
 }
 
 // serveCache opens the stores and serves them until the context ends.
@@ -81,7 +140,13 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	if err != nil {
 		return err
 	}
-	stores, closeStores, err := a.openServed(ctx, uris, opts.Uploads != nil)
+	observer := newServeObserver(a, o.logRequests)
+	opts.Observer = observer
+	tlsConfig, err := o.tlsConfig()
+	if err != nil {
+		return err
+	}
+	stores, closeStores, err := a.openServed(ctx, uris, o)
 	if err != nil {
 		return err
 	}
@@ -95,7 +160,18 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	if err != nil {
 		return err
 	}
-	return a.serveHTTP(ctx, newHTTPServer(handler), listeners, o.grace)
+	srv := newHTTPServer(handler)
+	srv.TLSConfig = tlsConfig
+	servers := []httpServing{{srv, listeners}}
+	if o.metrics != "" {
+		l, err := listenOn(o.metrics)
+		if err != nil {
+			closeListeners(listeners)
+			return err
+		}
+		servers = append(servers, httpServing{newHTTPServer(observer), []net.Listener{l}})
+	}
+	return a.serveHTTP(ctx, servers, o.grace)
 }
 
 // cacheServerOptions returns the options of the handler.
@@ -105,7 +181,11 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 		return nil, err
 	}
 	trusted, _ := trustedKeys(conf) // opening a store warns about invalid keys
-	opts := &cacheserver.Options{Priority: o.priority, TrustedKeys: trusted}
+	opts := &cacheserver.Options{
+		Priority: o.priority, TrustedKeys: trusted, URL: o.url,
+		Compress: o.compress || o.compressedDir != "", CompressedDir: o.compressedDir, CompressedSize: o.compressedSize,
+		MaxEncoders: o.encoders, MaxArchives: o.archives,
+	}
 	for _, file := range o.keyFiles {
 		key, err := a.readSecretKey(ctx, file)
 		if err != nil {
@@ -113,12 +193,45 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 		}
 		opts.Keys = append(opts.Keys, key)
 	}
+	for _, file := range o.tokenFiles {
+		tokens, err := a.readTokens(ctx, file)
+		if err != nil {
+			return nil, err
+		}
+		opts.ReadTokens = append(opts.ReadTokens, tokens...)
+	}
 	opts.Uploads, err = a.uploads(ctx, &o.uploads)
 	return opts, err
 }
 
-// openServed opens the stores with these URIs, or the store of the other verbs. The first one gets the uploads.
-func (a *app) openServed(ctx context.Context, uris []string, uploads bool) (stores []store.Store, closeAll func(), err error) {
+// readTokens reads the tokens in a file. Errors never have any of its contents.
+func (a *app) readTokens(ctx context.Context, file string) ([]string, error) {
+	text, err := a.readSmall(ctx, file, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	tokens := strings.Fields(string(text))
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("%s: there is no token", inputName(file))
+	}
+	return tokens, nil
+}
+
+// tlsConfig returns the configuration of HTTPS, or nil for HTTP.
+func (o *serveOptions) tlsConfig() (*tls.Config, error) {
+	if o.tlsCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+}
+
+// openServed opens the stores with these URIs, or the store of the other verbs, and the upstream caches. The first store gets the
+// uploads.
+func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (stores []store.Store, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range stores {
 			s.Close()
@@ -129,7 +242,7 @@ func (a *app) openServed(ctx context.Context, uris []string, uploads bool) (stor
 	}
 	for i, uri := range uris {
 		access := toRead
-		if uploads && i == 0 {
+		if o.uploads.isSet() && i == 0 {
 			access = toCreate
 		}
 		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
@@ -139,76 +252,13 @@ func (a *app) openServed(ctx context.Context, uris []string, uploads bool) (stor
 		}
 		stores = append(stores, s)
 	}
-	return stores, closeAll, nil
-}
-
-// defaultListen is the address on which nix-serve and its successors listen, but only on this machine.
-const defaultListen = "localhost:5000"
-
-// listenHTTP returns the listeners on the addresses, or the listeners that systemd passed to this process.
-func (a *app) listenHTTP(addresses []string) (listeners []net.Listener, err error) {
-	if len(addresses) == 0 {
-		inherited, err := server.Inherited(a.getenv)
-		if err != nil || len(inherited) > 0 {
-			return inherited, err
-		}
-		addresses = []string{defaultListen}
-	}
-	for _, address := range addresses {
-		l, err := listenOn(address)
+	for i := range o.upstream.uris {
+		s, err := a.openUpstream(ctx, &o.upstream, i)
 		if err != nil {
-			for _, l := range listeners {
-				l.Close()
-			}
-			return nil, err
+			closeAll()
+			return nil, nil, err
 		}
-		listeners = append(listeners, l)
+		stores = append(stores, s)
 	}
-	return listeners, nil
-}
-
-func listenOn(address string) (net.Listener, error) {
-	if path := strings.TrimPrefix(address, "unix:"); path != address || strings.Contains(path, "/") {
-		return server.ListenUnix(path)
-	}
-	return net.Listen("tcp", address)
-}
-
-// newHTTPServer returns a server with limits for clients that are slow or hostile before a handler is called.
-func newHTTPServer(handler http.Handler) *http.Server {
-	srv := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		Protocols:         new(http.Protocols),
-	}
-	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetHTTP2(true)
-	srv.Protocols.SetUnencryptedHTTP2(true)
-	return srv
-}
-
-// serveHTTP serves clients of the listeners until a listener fails or the context ends. Then running requests have the
-// grace period to end.
-func (a *app) serveHTTP(ctx context.Context, srv *http.Server, listeners []net.Listener, grace time.Duration) (err error) {
-	failed := make(chan error, len(listeners))
-	var accepting sync.WaitGroup
-	for _, l := range listeners {
-		fmt.Fprintf(a.stderr, "pix: listening on %s\n", l.Addr())
-		accepting.Go(func() { failed <- srv.Serve(l) })
-	}
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-	}
-	fmt.Fprintln(a.stderr, "pix: shutting down")
-	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if srv.Shutdown(graceful) != nil {
-		fmt.Fprintf(a.stderr, "pix: requests that did not end within %v were interrupted\n", grace)
-		srv.Close()
-	}
-	accepting.Wait()
-	return err
+	return stores, closeAll, nil
 }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -71,24 +68,3 @@ func (a *app) uploads(ctx context.Context, o *uploadOptions) (*cacheserver.Uploa
 	}
 	return opts, nil
 }
-
-// readTokens reads a file with a token on each line. Errors never have any of its contents.
-func (a *app) readTokens(ctx context.Context, file string) (tokens []string, err error) {
-	text, err := a.readSmall(ctx, file, maxTokenFile)
-	if err != nil {
-		return nil, err
-	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" && !strings.HasPrefix(line, "#") {
-			tokens = append(tokens, line)
-		}
-	}
-	if len(tokens) == 0 {
-		return nil, fmt.Errorf("%s: it has no token", inputName(file))
-	}
-	return tokens, lines.Err()
-}
-
-// maxTokenFile is the largest size of a file with tokens in bytes.
-const maxTokenFile = 64 << 10

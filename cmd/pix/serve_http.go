@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"pix/activity"
+	"pix/server"
+)
+
+// defaultListen is the address on which nix-serve and its successors listen, but only on this machine.
+const defaultListen = "localhost:5000"
+
+// listenHTTP returns the listeners on the addresses, or the listeners that systemd passed to this process.
+func (a *app) listenHTTP(addresses []string) (listeners []net.Listener, err error) {
+	if len(addresses) == 0 {
+		inherited, err := server.Inherited(a.getenv)
+		if err != nil || len(inherited) > 0 {
+			return inherited, err
+		}
+		addresses = []string{defaultListen}
+	}
+	for _, address := range addresses {
+		l, err := listenOn(address)
+		if err != nil {
+			closeListeners(listeners)
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+func closeListeners(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+func listenOn(address string) (net.Listener, error) {
+	if path := strings.TrimPrefix(address, "unix:"); path != address || strings.Contains(path, "/") {
+		return server.ListenUnix(path)
+	}
+	return net.Listen("tcp", address)
+}
+
+// newHTTPServer returns a server with limits for clients that are slow or hostile before a handler is called.
+func newHTTPServer(handler http.Handler) *http.Server {
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		Protocols:         new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	return srv
+}
+
+// An httpServing is a server and its listeners.
+type httpServing struct {
+	server    *http.Server
+	listeners []net.Listener
+}
+
+func (s *httpServing) serve(l net.Listener) error {
+	if s.server.TLSConfig != nil {
+		return s.server.ServeTLS(l, "", "")
+	}
+	return s.server.Serve(l)
+}
+
+// serveHTTP serves clients until a listener fails or the context ends. Then running requests have the grace period to end.
+func (a *app) serveHTTP(ctx context.Context, servers []httpServing, grace time.Duration) (err error) {
+	failed := make(chan error, 1)
+	var accepting sync.WaitGroup
+	for _, s := range servers {
+		s.server.ErrorLog = log.New(&httpErrors{a: a}, "", 0)
+		for _, l := range s.listeners {
+			fmt.Fprintf(a.stderr, "pix: listening on %s\n", l.Addr())
+			accepting.Go(func() {
+				select {
+				case failed <- s.serve(l):
+				default:
+				}
+			})
+		}
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	fmt.Fprintln(a.stderr, "pix: shutting down")
+	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	for _, s := range servers {
+		if s.server.Shutdown(graceful) != nil {
+			fmt.Fprintf(a.stderr, "pix: requests that did not end within %v were interrupted\n", grace)
+			s.server.Close()
+		}
+	}
+	accepting.Wait()
+	return err
+}
+
+// httpErrors prints the errors of connections, such as failed handshakes, and the stacks of panics.
+type httpErrors struct{ a *app }
+
+func (w *httpErrors) Write(line []byte) (int, error) {
+	fmt.Fprintln(w.a.stderr, "pix: "+strings.TrimRight(activity.Plain(string(line)), "\n"))
+	return len(line), nil
+}
