@@ -69,7 +69,7 @@ requests to end.`,
 		Example: "  pix serve --store /srv/store --listen :8080\n" +
 			"  pix serve --listen /run/pix/cache.sock --key-file secret-key\n" +
 			"  pix serve --store /srv/store --upload-token-file tokens\n" +
-			"  pix serve --store /srv/store --upstream https://cache.nixos.org --upstream-dir /srv/fetched\n" +
+			"  pix serve --store /srv/store --upstream https://cache.nixos.org\n" +
 			"  pix serve --listen :443 --tls-certificate cert.pem --tls-key key.pem",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: completeURIs,
