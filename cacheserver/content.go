@@ -68,6 +68,7 @@ func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, c content
 	}
 	header.Set("Content-Type", c.typ)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}

@@ -3,6 +3,7 @@ package cacheserver
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"pix/signature"
 	"pix/store"
@@ -67,11 +68,7 @@ func (h *Handler) signRealisation(r *store.KeyedRealisation, output *store.PathI
 	if !output.Ultimate && !isSigned(fingerprint, r.Signatures, h.opts.TrustedKeys) {
 		return nil
 	}
-	signatures := append([]string(nil), r.Signatures...)
-	for _, k := range h.opts.Keys {
-		signatures = append(signatures, k.Sign(fingerprint).String())
-	}
-	r.Signatures = signatures
+	r.Signatures = slices.Concat(r.Signatures, h.signer.sign(fingerprint))
 	return nil
 }
 
