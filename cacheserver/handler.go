@@ -19,7 +19,7 @@ type Handler struct {
 	dir        storepath.Dir
 	opts       Options
 	readTokens tokenSet
-	signer     signer
+	signer     *signer
 
 	archives   places // archives that are read
 	work       places // listings that are computed
@@ -42,7 +42,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
-	h.signer.keys = h.opts.Keys
+	h.signer = &signer{keys: h.opts.Keys}
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
