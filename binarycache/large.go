@@ -59,7 +59,7 @@ func (d *download) mayNeedHTTP2(resp *response, err error) bool {
 		}
 		return false
 	}
-	if d.ctx.Err() != nil || errors.Is(err, errNoConnection) || errors.Is(err, errNoResponse) || errors.Is(err, errRedirects) {
+	if d.ctx.Err() != nil || errors.Is(err, errNoConnection) || errors.Is(err, errNoResponse) || errors.Is(err, errRedirects) || errors.Is(err, errOtherOrigin) {
 		return false
 	}
 	failed, ok := errors.AsType[*net.OpError](err)

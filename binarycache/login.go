@@ -2,6 +2,7 @@ package binarycache
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -60,6 +61,17 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
 }
 
+// errOtherOrigin is the error of a request to another server than the cache, with the option SameOrigin.
+var errOtherOrigin = errors.New("the cache refers to another server, which is not allowed")
+
+// checkOrigin returns an error if requests to a URL are not allowed.
+func (r *remote) checkOrigin(u *url.URL) error {
+	if r.opts.SameOrigin && !sameOrigin(u, r.base) {
+		return errOtherOrigin
+	}
+	return nil
+}
+
 // portOf returns the port of a URL, or the default port of its scheme.
 func portOf(u *url.URL) string {
 	switch port := u.Port(); {
@@ -79,6 +91,9 @@ func (r *remote) checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	if len(via) > maxRedirects {
 		return errRedirects
+	}
+	if err := r.checkOrigin(req.URL); err != nil {
+		return err
 	}
 	req.Header.Del("Referer") // its URL may be signed
 	r.logIn(req, via)

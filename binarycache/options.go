@@ -78,6 +78,11 @@ type HTTPOptions struct {
 	// handler in the context gets a warning (see [pix/activity]).
 	Netrc string
 
+	// SameOrigin refuses the URLs of archives, and redirects, that lead to another scheme, host or port than the
+	// cache has. Without it, a cache can make this machine send GET requests to any HTTP server that it can
+	// reach.
+	SameOrigin bool
+
 	// UserAgent is the header User-Agent; "" is "pix".
 	UserAgent string
 

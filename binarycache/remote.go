@@ -206,6 +206,9 @@ func (r *remote) openArchive(ctx context.Context, ref string, size uint64) (io.R
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("the URL '%s' is not an HTTP URL", redact.URL(u.String()))
 	}
+	if err := r.checkOrigin(u); err != nil {
+		return nil, err
+	}
 	u.Fragment = ""
 	d := r.newDownload(ctx, u, acceptArchive, size)
 	d.verified = true

@@ -90,7 +90,7 @@ func isTransient(failure *RequestError) bool {
 		method      *compression.MethodError
 	)
 	switch err := failure.Err; {
-	case errors.Is(err, errRedirects), errors.As(err, new(*redirectError)), errors.Is(err, errReplaced), errors.As(err, &certificate), errors.As(err, &method):
+	case errors.Is(err, errRedirects), errors.As(err, new(*redirectError)), errors.Is(err, errOtherOrigin), errors.Is(err, errReplaced), errors.As(err, &certificate), errors.As(err, &method):
 		return false
 	case isPermanent(err):
 		return false

@@ -64,9 +64,14 @@ func (h *Handler) checkAccess(w http.ResponseWriter, r *http.Request, n name) er
 	if !h.isPrivate() || n.kind == kindHealth {
 		return nil
 	}
-	if h.readTokens.has(tokenOf(r)) {
+	if h.readTokens.has(tokenOf(r)) || h.uploads != nil && h.uploads.uploaders.find(r) != nil {
 		return nil
 	}
+	return unauthorized(w)
+}
+
+// unauthorized returns the error of a request without a token that permits it.
+func unauthorized(w http.ResponseWriter) error {
 	w.Header().Set("WWW-Authenticate", `Basic realm="Nix binary cache", charset="UTF-8"`)
 	return &statusError{http.StatusUnauthorized, "a token is needed: send it as the password of a login, for example from a netrc file, or as a Bearer token"}
 }

@@ -56,6 +56,8 @@ func statusOf(err error) (status int, reason string) {
 		return known.status, known.reason
 	case errors.As(err, new(*methodError)):
 		return http.StatusMethodNotAllowed, err.Error()
+	case errors.As(err, new(*UpstreamError)):
+		return http.StatusBadGateway, "an upstream cache failed"
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, errors.ErrUnsupported):
 		return errNotFound.status, errNotFound.reason
 	case errors.Is(err, context.DeadlineExceeded):

@@ -19,12 +19,14 @@ type Handler struct {
 	dir        storepath.Dir
 	opts       Options
 	readTokens tokenSet
-	signer     signer
+	signer     *signer
 
 	archives   *places // archives that are sent while they are read
 	small      *places // archives that are read before they are sent
 	work       *places // listings that are computed
 	compressed *compressedFiles
+	uploads    *uploadServer // nil if uploads are not accepted
+	upload     *Handler      // below uploadPrefix
 }
 
 // New returns a handler that serves the stores: of each path, the first one that has it. All stores must have the same
@@ -41,7 +43,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
-	h.signer.keys = h.opts.Keys
+	h.signer = &signer{keys: h.opts.Keys}
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
@@ -52,6 +54,12 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
 			return nil, err
 		}
+	}
+	if h.opts.Uploads != nil {
+		if err := h.openUploads(); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+		h.upload = h.forUploaders()
 	}
 	return h, nil
 }
@@ -74,17 +82,25 @@ func checkStores(stores []store.Store) error {
 
 // Close waits until no archive is compressed any more, and releases the resources of the handler. No request may be running.
 func (h *Handler) Close() error {
-	if h.compressed == nil {
-		return nil
+	var err error
+	if h.uploads != nil {
+		err = h.uploads.close()
 	}
-	return h.compressed.close()
+	if h.compressed != nil {
+		err = errors.Join(err, h.compressed.close())
+	}
+	return err
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	w := newResponse(rw, h.opts.StallTimeout)
-	n := parseName(r.URL.EscapedPath())
+	path := r.URL.EscapedPath()
+	if rest, ok := cutUploadPrefix(path); ok && h.upload != nil {
+		h, path = h.upload, rest
+	}
+	n := parseName(path)
 	err := h.serve(w, r, n)
 	if err != nil && (w.status != 0 || r.Context().Err() != nil) {
 		h.observe(r, n, w, start, err)
@@ -102,11 +118,17 @@ func (h *Handler) serve(w *response, r *http.Request, n name) error {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if r.Method == http.MethodPut {
+		return h.put(w, r, n)
+	}
 	if err := h.checkAccess(w, r, n); err != nil {
 		return err
 	}
-	if err := checkMethod(r, n); err != nil {
+	if err := h.checkMethod(r, n); err != nil {
 		return err
+	}
+	if h.headUploaded(w, r, n) {
+		return nil
 	}
 	switch n.kind {
 	case kindStart:
@@ -132,11 +154,14 @@ func (h *Handler) serve(w *response, r *http.Request, n name) error {
 }
 
 // checkMethod returns an error if the method is not allowed for the file.
-func checkMethod(r *http.Request, n name) error {
+func (h *Handler) checkMethod(r *http.Request, n name) error {
 	if n.kind == kindNone {
 		return errNotFound
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}
+	if h.accepts(n.kind) {
+		allowed = append(allowed, http.MethodPut)
+	}
 	if !slices.Contains(allowed, r.Method) {
 		return &methodError{allowed}
 	}

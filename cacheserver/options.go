@@ -51,6 +51,10 @@ type Options struct {
 	// while other requests wait for the place of an archive. 0 means one minute, a negative value no limit.
 	StallTimeout time.Duration
 
+	// Uploads accepts uploads, as 'nix copy --to' sends them, into the first of the stores that can add objects. Nil accepts
+	// none.
+	Uploads *UploadOptions
+
 	// Observer gets events. It may be nil.
 	Observer Observer
 }

@@ -61,13 +61,7 @@ func (h *Handler) signRealisation(r *store.KeyedRealisation, output *store.PathI
 	if len(h.opts.Keys) == 0 {
 		return nil
 	}
-	var fingerprint []byte
-	var err error
-	if r.ID.Path != "" {
-		fingerprint, err = signature.RealisationFingerprint(r.ID.Path, r.ID.Output, r.OutPath)
-	} else {
-		fingerprint, err = signature.OldRealisationFingerprint(r.ID.Hash, r.ID.Output, r.OutPath)
-	}
+	fingerprint, err := realisationFingerprint(r)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,6 +36,8 @@ type serveOptions struct {
 	metrics        string
 	logRequests    bool
 	grace          time.Duration // for running requests when the server is stopped
+	uploads        uploadOptions
+	upstream       upstreamOptions
 }
 
 func newServe(a *app) *cobra.Command {
@@ -53,12 +56,20 @@ Other paths stay unsigned, so that serving a path does not make it trusted.
 --compress compresses small files in transit. With --compressed-dir, larger archives are compressed
 once, and kept in that directory; Nix before 2.4 cannot read these.
 
+With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths
+to the first store, which is created if it does not exist. An uploaded path needs a signature by a
+key in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends
+its token as a password, for example from a netrc file. Below URL/upload, it sees only the first
+store.
+
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a
 URL, or as a Bearer token. After the first SIGTERM or interrupt the server waits for running
 requests to end.`,
 		Example: "  pix serve --store /srv/store --listen :8080\n" +
 			"  pix serve --listen /run/pix/cache.sock --key-file secret-key\n" +
+			"  pix serve --store /srv/store --upload-token-file tokens\n" +
+			"  pix serve --store /srv/store --upstream https://cache.nixos.org\n" +
 			"  pix serve --listen :443 --tls-certificate cert.pem --tls-key key.pem",
 		GroupID:           groupKeeping,
 		ValidArgsFunction: completeURIs,
@@ -90,6 +101,8 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
 	flags.BoolVar(&o.logRequests, "log-requests", false, "print a line for each request")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
+	o.uploads.addFlags(cmd, flags)
+	o.upstream.addFlags(cmd, flags)
 	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}
@@ -118,7 +131,7 @@ func (o *serveOptions) check() error {
 	case o.compressedSize != 0 && o.compressedDir == "":
 		return errors.New("--compressed-size needs --compressed-dir")
 	}
-	return nil
+	return cmp.Or(o.uploads.check(), o.upstream.check())
 }
 
 // serveCache opens the stores and serves them until the context ends.
@@ -134,7 +147,7 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	if err != nil {
 		return err
 	}
-	stores, closeStores, err := a.openServed(ctx, uris)
+	stores, closeStores, err := a.openServed(ctx, uris, o)
 	if err != nil {
 		return err
 	}
@@ -188,7 +201,8 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 		}
 		opts.ReadTokens = append(opts.ReadTokens, tokens...)
 	}
-	return opts, nil
+	opts.Uploads, err = a.uploads(ctx, &o.uploads)
+	return opts, err
 }
 
 // readTokens reads the tokens in a file. Errors never have any of its contents.
@@ -216,8 +230,9 @@ func (o *serveOptions) tlsConfig() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// openServed opens the stores with these URIs, or the store of the other verbs.
-func (a *app) openServed(ctx context.Context, uris []string) (stores []store.Store, closeAll func(), err error) {
+// openServed opens the stores with these URIs, or the store of the other verbs, and the upstream caches. The first store gets the
+// uploads.
+func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (stores []store.Store, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range stores {
 			s.Close()
@@ -226,8 +241,20 @@ func (a *app) openServed(ctx context.Context, uris []string) (stores []store.Sto
 	if len(uris) == 0 {
 		uris = []string{""}
 	}
-	for _, uri := range uris {
-		s, err := a.openWith(ctx, openOptions{uri: uri, access: toRead})
+	for i, uri := range uris {
+		access := toRead
+		if o.uploads.isSet() && i == 0 {
+			access = toCreate
+		}
+		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		stores = append(stores, s)
+	}
+	for i := range o.upstream.uris {
+		s, err := a.openUpstream(ctx, &o.upstream, i)
 		if err != nil {
 			closeAll()
 			return nil, nil, err

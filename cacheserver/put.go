@@ -1,0 +1,186 @@
+package cacheserver
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"pix/cacheserver/internal/uploads"
+	"pix/store"
+)
+
+// Nix uploads the listing of an object first, if the cache wants one, then its archive, unless a HEAD request says that it
+// exists, and last the narinfo, after the narinfos of all references. Only the narinfo makes a path visible: until then the
+// archive is in a spool.
+
+// uploadPrefix is the prefix of the files of the cache as uploaders see it. Below it, only the store that gets the uploads
+// is asked, so a GET or HEAD request of a client that uploads neither fetches from an upstream cache, nor finds a path in
+// another store, which could not be a reference of an uploaded one.
+const uploadPrefix = "/upload"
+
+// An uploadServer accepts uploads.
+type uploadServer struct {
+	opts      UploadOptions
+	uploaders *uploaderSet
+	target    store.Store
+	sessions  *sessions
+	spool     *uploads.Spool
+	decoders  *places // bodies with a Content-Encoding that are decoded
+}
+
+// openUploads prepares uploads to one of the stores.
+func (h *Handler) openUploads() (err error) {
+	u := &uploadServer{opts: *h.opts.Uploads, decoders: newPlaces(h.opts.MaxEncoders)}
+	u.opts.setDefaults()
+	if err := u.opts.check(); err != nil {
+		return err
+	}
+	if u.target, err = uploadTarget(h.stores); err != nil {
+		return err
+	}
+	if u.uploaders, err = newUploaderSet(u.opts.Uploaders); err != nil {
+		return err
+	}
+	u.spool, err = uploads.Open(&uploads.Options{
+		Dir: u.opts.Dir, Quota: u.opts.Quota, Expiry: u.opts.Expiry,
+		MaxFile: u.opts.MaxFile, MaxArchive: u.opts.MaxArchive, MaxRatio: u.opts.MaxRatio,
+	})
+	if err != nil {
+		return err
+	}
+	u.sessions = newSessions(u.target)
+	h.uploads = u
+	return nil
+}
+
+func (u *uploadServer) close() error {
+	u.sessions.close()
+	return u.spool.Close()
+}
+
+// forUploaders returns the handler of the cache as uploaders see it.
+func (h *Handler) forUploaders() *Handler {
+	seen := *h
+	seen.stores = []store.Store{h.uploads.target}
+	return &seen
+}
+
+// accepts reports whether files of a kind can be uploaded.
+func (h *Handler) accepts(k kind) bool {
+	if h.uploads == nil {
+		return false
+	}
+	switch k {
+	case kindCacheInfo, kindNarInfo, kindArchive, kindListing, kindLog, kindRealisation, kindTrace:
+		return true
+	}
+	return false
+}
+
+// put answers a PUT request. The access is checked before the body is read, so a client that waits for "100 Continue" does not
+// send it in vain.
+func (h *Handler) put(w *response, r *http.Request, n name) error {
+	if !h.accepts(n.kind) {
+		return h.checkMethod(r, n)
+	}
+	by, err := h.checkUploader(w, r)
+	if err != nil {
+		return err
+	}
+	p := &upload{h: h, uploadServer: h.uploads, w: w, r: r, name: n, by: by}
+	created, err := p.receive(r.Context())
+	if err != nil {
+		return p.refusal(err)
+	}
+	w.Header().Set("Content-Length", "0")
+	if created {
+		w.WriteHeader(http.StatusCreated)
+	} else {
+		w.WriteHeader(http.StatusOK)
+	}
+	return nil
+}
+
+// checkUploader returns the uploader that sends a request.
+func (h *Handler) checkUploader(w http.ResponseWriter, r *http.Request) (*Uploader, error) {
+	if by := h.uploads.uploaders.find(r); by != nil {
+		return by, nil
+	}
+	if h.isPrivate() && h.readTokens.has(tokenOf(r)) {
+		return nil, &statusError{http.StatusForbidden, "this token does not permit uploads"}
+	}
+	return nil, unauthorized(w)
+}
+
+// An upload is a PUT request of an uploader.
+type upload struct {
+	*uploadServer
+	h    *Handler
+	w    *response
+	r    *http.Request
+	name name
+	by   *Uploader
+	body *uploadBody // nil until the body is read
+}
+
+// receive receives the file. It reports whether the cache did not have it.
+func (p *upload) receive(ctx context.Context) (created bool, err error) {
+	switch p.name.kind {
+	case kindCacheInfo:
+		return false, p.putCacheInfo()
+	case kindNarInfo:
+		return p.putNarInfo(ctx)
+	case kindArchive:
+		return p.putArchive(ctx)
+	case kindListing:
+		return false, p.putListing()
+	case kindLog:
+		return p.putLog(ctx)
+	}
+	return p.putRealisation(ctx)
+}
+
+// spoolName returns the name of an archive in the spool. It reports false for an archive of another kind.
+func spoolName(n name) (_ uploads.Name, ok bool) {
+	return uploads.Name{FileHash: n.hash, Ext: n.compression}, n.kind == kindArchive && n.hashPart == ""
+}
+
+// putArchive receives an archive, which is visible to its uploader alone until its narinfo arrives.
+func (p *upload) putArchive(ctx context.Context) (created bool, err error) {
+	name, ok := spoolName(p.name)
+	if !ok {
+		return false, &statusError{http.StatusUnprocessableEntity, "the name of an uploaded archive must be nar/HASH.nar, with the hash of the file and an extension"}
+	}
+	if coding := p.r.Header.Get("Content-Encoding"); coding != "" {
+		return false, &statusError{http.StatusUnsupportedMediaType, "archives are uploaded without Content-Encoding"}
+	}
+	return true, p.spool.Receive(ctx, p.by.Name, name, p.r.ContentLength, p.open(-1))
+}
+
+// headUploaded answers a HEAD request of an uploader for an archive in the spool. It reports false if there is none.
+func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
+	name, ok := spoolName(n)
+	if !ok || h.uploads == nil || r.Method != http.MethodHead {
+		return false
+	}
+	by := h.uploads.uploaders.find(r)
+	if by == nil {
+		return false
+	}
+	size, ok := h.uploads.spool.Promise(by.Name, name)
+	if !ok {
+		return false
+	}
+	w.Header().Set("Content-Type", archiveType)
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	return true
+}
+
+// cutUploadPrefix returns the path of a request without the prefix for uploaders.
+func cutUploadPrefix(escaped string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(escaped, uploadPrefix)
+	return rest, ok && strings.HasPrefix(rest, "/")
+}

@@ -1,0 +1,157 @@
+package cacheserver_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"net/http/httptest"
+
+	"pix/binarycache"
+	"pix/cacheserver"
+	"pix/internal/realnix"
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Nix uploads build logs, with each Content-Encoding. Nix 2.3 does not upload logs.
+func TestRealPushLog(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		if !isNew(s) {
+			t.Skip("this Nix has no 'nix store copy-log'")
+		}
+		key := newKey(t, "test-1")
+		d, _, _, drv := realStore(t, s, realConfig(s, key))
+		for _, coding := range []string{"", "br", "xz", "zstd"} {
+			url, dst := pushServer(t, key)
+			d.MustRun(t, "nix", "store", "copy-log", "--to", url+"?log-compression="+coding, string(drv))
+			d.MustRun(t, "nix", "store", "copy-log", "--to", url+"?log-compression="+coding, string(drv)) // again
+			log, err := store.BuildLog(t.Context(), dst, drv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(log); err != nil || string(b) != "built\n" {
+				t.Errorf("%q: the log is %q, error %v", coding, b, err)
+			}
+			log.Close()
+		}
+	})
+}
+
+// Nix uploads the outputs of content-addressed derivations. Their realisations need a trusted signature or uploader.
+func TestRealPushContentAddressed(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		if isOld(s) {
+			t.Skip("this Nix has no content-addressed derivations")
+		}
+		key := newKey(t, "test-1")
+		d, _, _, _ := realStore(t, s, realConfig(s, key))
+		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out := parsePath(t, d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix"))
+		for _, unsigned := range []bool{false, true} {
+			dst := openLocal(t)
+			srv := serve(t, &cacheserver.Options{
+				TrustedKeys: signature.NewKeySet(key.Public()),
+				Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Token: testToken, Unsigned: unsigned}}, Dir: t.TempDir()},
+			}, dst)
+			url := strings.Replace(srv.URL, "http://", "http://nix:"+testToken+"@", 1)
+			_, stderr, err := d.Run("nix", "copy", "--to", url, "--file", "/tmp/floating.nix")
+			if refused := strings.Contains(stderr, "403") && strings.Contains(stderr, "realisation"); (err == nil) != unsigned || !unsigned && !refused {
+				t.Errorf("unsigned %t: %v, %s", unsigned, err, stderr)
+			}
+			all, err := dst.QueryAllRealisations(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if unsigned && (len(all) != 1 || all[0].OutPath != out) || !unsigned && len(all) != 0 {
+				t.Errorf("unsigned %t: the realisations are %v", unsigned, all)
+			}
+			if valid, err := dst.IsValidPath(t.Context(), out); err != nil || !valid { // it is content-addressed
+				t.Errorf("unsigned %t: the output is not valid, error %v", unsigned, err)
+			}
+		}
+	})
+}
+
+// A copy that is interrupted by a server that fails is completed by repeating it.
+func TestRealPushInterrupted(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, _, top, _ := realStore(t, s, realConfig(s, key))
+		if err := os.WriteFile(d.HostPath("/tmp/secret-key"), []byte(key.Reveal()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--to", "file:///tmp/cache?compression=none&secret-key=/tmp/secret-key", string(top))
+		want, err := binarycache.Open(t.Context(), "file://"+d.HostPath("/tmp/cache"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer want.Close()
+		dst := openLocal(t)
+		h := newHandler(t, &cacheserver.Options{
+			TrustedKeys: signature.NewKeySet(key.Public()),
+			Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{}}, Dir: t.TempDir()},
+		}, dst)
+		var puts, fatal atomic.Int32
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut && puts.Add(1) == fatal.Load() {
+				io.CopyN(io.Discard, r.Body, 10)
+				w.WriteHeader(http.StatusNotImplemented) // Nix does not repeat the request
+				return
+			}
+			h.ServeHTTP(w, r)
+		}))
+		defer srv.Close()
+		for i := range int32(4) { // each archive and each narinfo of two paths
+			puts.Store(0)
+			fatal.Store(i%2 + 1)
+			if _, stderr, err := d.Run("env", "NIX_REMOTE=", "nix", "copy", "--to", srv.URL+"?secret-key=/tmp/secret-key", string(top)); err == nil {
+				t.Logf("attempt %d was not interrupted: %s", i, stderr)
+			}
+		}
+		fatal.Store(0)
+		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--to", srv.URL+"?secret-key=/tmp/secret-key", string(top))
+		compareClosures(t, dst, want, top)
+	})
+}
+
+// Every Nix copies through a server from an upstream cache, and gets what it gets from a directory.
+func TestRealUpstream(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, pool, top, _ := realStore(t, s, realConfig(s, key))
+		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, pool)
+		src, err := binarycache.Open(t.Context(), upstream.URL, &binarycache.Options{HTTP: binarycache.HTTPOptions{SameOrigin: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := signature.NewKeySet(key.Public())
+		u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: keys, Dir: t.TempDir()})
+		srv := serve(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Unsigned: true}}, Dir: t.TempDir()}}, openLocal(t), u)
+		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", "/tmp/copied", string(top))
+		if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copied", "--verify", "--check-contents"); out != "" {
+			t.Error(out)
+		}
+		closure := d.MustRun(t, "nix-store", "-qR", string(top))
+		if got := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copied", "-qR", string(top)); got != closure {
+			t.Errorf("the closure is %s, want %s", got, closure)
+		}
+		upstream.Close() // a push does not ask it
+		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--to", srv.URL+"/upload", string(top))
+		for _, line := range strings.Fields(closure) {
+			path, err := storepath.DefaultDir.Parse(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := http.Get(srv.URL + "/upload/" + path.HashPart() + ".narinfo"); err != nil || r.StatusCode != http.StatusOK {
+				t.Errorf("'%s' was not uploaded: %v, %v", path, r, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,261 @@
+package cacheserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"pix/internal/unsupported"
+	"pix/nar"
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/storepath"
+)
+
+// UpstreamOptions configure an [Upstream]. The zero values are useful.
+type UpstreamOptions struct {
+	// TrustedKeys are the keys of which one must have signed a path. Other paths do not exist, except content-addressed
+	// ones.
+	TrustedKeys signature.KeySet
+
+	// Dir is the directory of fetched archives, which no other process may use. "" keeps none.
+	Dir string
+
+	// Size is the maximum size of the archives in Dir in bytes. Archives that were not used for the longest time are
+	// deleted. 0 is 20 GiB.
+	Size int64
+
+	// Fetches is the maximum number of archives that are fetched into Dir at a time; 0 is 8. Larger archives than
+	// Size/(Fetches+1) are sent to each client that wants them, and not kept.
+	Fetches int
+}
+
+// An Upstream is a store that fetches from another one, usually a binary cache of someone else, and keeps the archives
+// that it has fetched. It is made to be served by a [Handler], after the stores of this machine.
+//
+// An archive that several clients want is fetched once. The fetch goes on when the clients have left.
+type Upstream struct {
+	src     store.Store
+	keys    signature.KeySet
+	fetched *fetchedFiles // nil if no archives are kept
+}
+
+var (
+	_ store.HashPartQuerier  = (*Upstream)(nil)
+	_ store.NARReader        = (*Upstream)(nil)
+	_ store.NAROffsetReader  = (*Upstream)(nil)
+	_ store.RealisationStore = (*Upstream)(nil)
+)
+
+// NewUpstream returns an Upstream that fetches from src. Closing it closes src.
+func NewUpstream(src store.Store, opts *UpstreamOptions) (*Upstream, error) {
+	if err := checkStores([]store.Store{src}); err != nil {
+		return nil, err
+	}
+	if opts == nil {
+		opts = new(UpstreamOptions)
+	}
+	u := &Upstream{src: src, keys: opts.TrustedKeys}
+	if opts.Dir == "" {
+		return u, nil
+	}
+	var err error
+	u.fetched, err = openFetched(opts.Dir, cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
+	return u, err
+}
+
+// An UpstreamError reports that an upstream store failed.
+type UpstreamError struct{ Err error }
+
+func (e *UpstreamError) Error() string { return "the upstream cache failed: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UpstreamError) Unwrap() error { return e.Err }
+
+// upstreamError returns an error of the upstream store. An absent path remains an absent path.
+func upstreamError(err error) error {
+	if err == nil || isAbsent(err) || errors.Is(err, nar.ErrOffset) {
+		return err
+	}
+	return &UpstreamError{err}
+}
+
+// Dir implements [store.Store].
+func (u *Upstream) Dir() storepath.Dir { return u.src.Dir() }
+
+// Close ends all fetches.
+func (u *Upstream) Close() error {
+	if u.fetched != nil {
+		u.fetched.close()
+	}
+	return u.src.Close()
+}
+
+// IsValidPath implements [store.Store].
+func (u *Upstream) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	_, err := u.QueryPathInfo(ctx, path)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// QueryValidPaths implements [store.Store].
+func (u *Upstream) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
+	found, err := u.src.QueryValidPaths(ctx, paths, substitute)
+	if err != nil {
+		return nil, upstreamError(err)
+	}
+	valid := found[:0]
+	for _, path := range found {
+		ok, err := u.IsValidPath(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			valid = append(valid, path)
+		}
+	}
+	return valid, nil
+}
+
+// QueryPathInfo returns the info of a path that a trusted key has signed.
+func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	info, err := u.src.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, upstreamError(err)
+	}
+	good, _ := info.CheckSignatures(u.keys) // a malformed signature does not verify
+	if len(good) == 0 && !info.IsContentAddressed() || info.NARHash.Algorithm() != nixhash.SHA256 {
+		return nil, &store.NotFoundError{Path: path}
+	}
+	info.Ultimate = false
+	return info, nil
+}
+
+// QueryPathFromHashPart implements [store.HashPartQuerier].
+func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+	path, err := store.PathFromHashPart(ctx, u.src, hashPart)
+	return path, upstreamError(err)
+}
+
+// QueryRealisation returns a realisation that a trusted key has signed.
+func (u *Upstream) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
+	r, err := store.QueryRealisation(ctx, u.src, output)
+	if err != nil {
+		return nil, upstreamError(err)
+	}
+	fingerprint, err := realisationFingerprint(&store.KeyedRealisation{ID: output, Realisation: *r})
+	if err != nil || !isSigned(fingerprint, r.Signatures, u.keys) {
+		return nil, fmt.Errorf("output '%s' has no trusted realisation: %w", output.ID(), store.ErrNotFound)
+	}
+	return r, nil
+}
+
+// RegisterDrvOutput returns [errors.ErrUnsupported].
+func (u *Upstream) RegisterDrvOutput(context.Context, store.KeyedRealisation) error {
+	return unsupported.Errorf("an upstream cache is read-only")
+}
+
+// NARFromPath implements [store.NARReader].
+func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	return u.openArchive(ctx, path, 0)
+}
+
+// NARFromOffset implements [store.NAROffsetReader].
+func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
+	return u.openArchive(ctx, path, offset)
+}
+
+// openArchive opens the archive of a path at an offset. It fetches the archive if it is not there.
+func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
+	info, err := u.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || uint64(offset) > info.NARSize {
+		return nil, nar.ErrOffset
+	}
+	if u.fetched == nil || info.NARSize > u.fetched.largest() {
+		src, err := openSource(ctx, u.src, info, offset)
+		return src, upstreamError(err)
+	}
+	f, g, err := u.fetched.get(ctx, u.src, info)
+	switch {
+	case err != nil:
+		return nil, err
+	case f != nil:
+		return u.fetched.newReader(f, info, offset)
+	}
+	return &growingReader{ctx, g, offset}, nil
+}
+
+// openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.
+func openSource(ctx context.Context, src store.Store, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	archive, err := store.ReadNAR(ctx, src, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	r := &verifiedReader{ReadCloser: archive, info: info, hasher: nar.NewHasher(nixhash.SHA256)}
+	if _, err := io.CopyN(io.Discard, r, offset); err != nil {
+		archive.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// A verifiedReader reads a whole archive, and returns an error instead of [io.EOF] if it is not the archive of an info.
+type verifiedReader struct {
+	io.ReadCloser
+	info   *store.PathInfo
+	hasher *nar.Hasher
+	failed func() // called if the archive is wrong; may be nil
+}
+
+func (r *verifiedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.hasher.Write(p[:n])
+	wrong := r.hasher.Size() > r.info.NARSize || err == io.EOF && r.hasher.Hash() != r.info.NARHash
+	if !wrong {
+		return n, err
+	}
+	if r.failed != nil {
+		r.failed()
+	}
+	return 0, &store.ModifiedError{Path: r.info.Path, Expected: r.info.NARHash, Got: r.hasher.Hash()}
+}
+
+// A growingReader reads an archive that is being fetched.
+type growingReader struct {
+	ctx    context.Context
+	file   *growingFile
+	offset int64
+}
+
+func (r *growingReader) Read(p []byte) (int, error) {
+	n, err := r.file.readAt(r.ctx, p, r.offset)
+	r.offset += int64(n)
+	return n, err
+}
+
+func (r *growingReader) Close() error {
+	r.file.close()
+	return nil
+}
+
+// newReader returns a reader of a fetched archive from an offset on. A whole archive is verified again, because a power cut
+// may have damaged the file. If so, it is deleted.
+func (c *fetchedFiles) newReader(f *os.File, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	if offset == 0 {
+		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

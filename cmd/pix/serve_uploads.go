@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"pix/cacheserver"
+	"pix/nixconf"
+)
+
+// uploadOptions are the flags of serve for uploads.
+type uploadOptions struct {
+	anyone     bool
+	tokenFiles []string
+	trusted    []string // files with tokens
+	dir        string
+	quota      string // with a unit
+}
+
+// addFlags adds the flags to serve.
+func (o *uploadOptions) addFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
+	flags.BoolVar(&o.anyone, "accept-uploads", false, "accept uploads from every client, if a trusted key has signed them")
+	flags.StringArrayVar(&o.tokenFiles, "upload-token-file", nil, "accept uploads from clients that send a token in this `file`, if a trusted key has signed them")
+	flags.StringArrayVar(&o.trusted, "trusted-token-file", nil, "accept signed and unsigned uploads from clients that send a token in this `file`")
+	flags.StringVar(&o.dir, "upload-dir", "", "the `directory` for uploaded archives whose narinfos have not arrived yet (default: a temporary one)")
+	flags.StringVar(&o.quota, "upload-quota", "32G", "the `size` of such archives of a client")
+	freeValue(cmd, "upload-quota")
+}
+
+// isSet reports whether uploads are accepted.
+func (o *uploadOptions) isSet() bool { return o.anyone || len(o.tokenFiles) > 0 || len(o.trusted) > 0 }
+
+// check returns an error if the flags are wrong.
+func (o *uploadOptions) check() error {
+	if _, err := nixconf.ParseSize(o.quota); err != nil {
+		return fmt.Errorf("--upload-quota: %w", err)
+	}
+	return nil
+}
+
+// uploads returns the options of the handler, or nil if no uploads are accepted.
+func (a *app) uploads(ctx context.Context, o *uploadOptions) (*cacheserver.UploadOptions, error) {
+	if !o.isSet() {
+		return nil, nil
+	}
+	quota, err := nixconf.ParseSize(o.quota)
+	if err != nil {
+		return nil, err
+	}
+	opts := &cacheserver.UploadOptions{Dir: o.dir, Quota: int64(min(quota, 1<<62))}
+	if o.anyone {
+		opts.Uploaders = append(opts.Uploaders, cacheserver.Uploader{Name: "anyone"})
+	}
+	for i, files := range [][]string{o.tokenFiles, o.trusted} {
+		for _, file := range files {
+			tokens, err := a.readTokens(ctx, file)
+			if err != nil {
+				return nil, err
+			}
+			for j, token := range tokens {
+				name := fmt.Sprintf("%s, token %d", inputName(file), j+1)
+				opts.Uploaders = append(opts.Uploaders, cacheserver.Uploader{Name: name, Token: token, Unsigned: i == 1})
+			}
+		}
+	}
+	return opts, nil
+}
