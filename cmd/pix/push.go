@@ -16,6 +16,7 @@ import (
 	"pix/internal/flock"
 	"pix/internal/redact"
 	"pix/nixbase32"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -74,7 +75,7 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 		return err
 	}
 	defer src.Close()
-	cache, _, _ := strings.Cut(redact.URL(to), "?")
+	cache := cacheName(to)
 	name, err := a.pushStateFile(o.state, choice.uri, cache)
 	if err != nil {
 		return err
@@ -101,6 +102,16 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 		return p.watch(ctx, o.interval)
 	}
 	return p.step(ctx)
+}
+
+// cacheName returns the URI of a cache without parameters, except the one that names the server of a bucket.
+func cacheName(uri string) string {
+	name, query, _ := strings.Cut(uri, "?")
+	name = redact.URL(name)
+	if params, err := nixconf.ParseParams(query); err == nil && params["endpoint"] != "" {
+		name += " at " + redact.URL(params["endpoint"])
+	}
+	return name
 }
 
 // pushStateFile returns the name of the state file: one for each store and cache, unless the user names one.
