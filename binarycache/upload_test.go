@@ -7,9 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -397,4 +399,40 @@ func TestUploadNoCache(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "does not appear to be a binary cache") || c.requests("PUT") != nil {
 		t.Errorf("%v, %q", err, c.seen)
 	}
+}
+
+// Uploads use HTTP/2 if the server supports it, with bodies of any size.
+func TestUploadHTTP2(t *testing.T) {
+	c := newRecorder()
+	c.files["nix-cache-info"] = upload{body: "StoreDir: /nix/store\n"}
+	var others atomic.Int32
+	c.hook = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.ProtoMajor != 2 {
+			others.Add(1)
+		}
+		return false
+	}
+	server := httptest.NewUnstartedServer(c)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	s := binarycache.OpenTrusting(t, server.URL, server.Certificate(), binarycache.HTTPOptions{})
+	defer s.Close()
+	for _, size := range []int{0, 100, 5 << 20} {
+		if err := putOne(t, s, size); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if got := c.requests("PUT nar/"); len(got) != 3 || others.Load() != 0 {
+		t.Errorf("%q, %d requests without HTTP/2", got, others.Load())
+	}
+	if refused := refuseByHTTP2(t, c, s); refused == nil || !strings.Contains(refused.Error(), "413") {
+		t.Error(refused)
+	}
+}
+
+// refuseByHTTP2 sends an archive to a server that refuses it before it reads the body.
+func refuseByHTTP2(t *testing.T, c *recorder, s *binarycache.Store) error {
+	c.hookPuts(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })
+	return putOne(t, s, 6<<20)
 }
