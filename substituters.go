@@ -26,7 +26,7 @@ func (o *Options) withSubstituters(s *localstore.Store, local *localstore.Option
 	others := *o
 	others.Substituters, others.Substitution = nil, nil // substituters do not substitute themselves
 	others.ClosureLimits = nil                          // the substituting store applies them
-	if o.Cache != nil { // nothing is sent to a substituter
+	if o.Cache != nil {                                 // nothing is sent to a substituter
 		cache := *o.Cache
 		cache.Create = false
 		others.Cache = &cache
