@@ -44,7 +44,7 @@ var dependencies = map[string][]string{
 
 	"cmd/pix-sh": {"mvdan.cc/sh"},
 
-	"binarycache/s3": {"github.com/aws/aws-sdk-go-v2"},
+	"binarycache/s3": {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 
 	"localstore":                {"zombiezen.com/go/sqlite"},
 	"localstore/internal/nixdb": {"zombiezen.com/go/sqlite", "modernc.org/sqlite", "modernc.org/libc"},

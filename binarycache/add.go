@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 
+	"golang.org/x/sync/semaphore"
+
 	"pix/activity"
 	"pix/internal/compression"
 	"pix/nar"
@@ -77,7 +79,7 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if err := s.checkReferences(ctx, info); err != nil { // before the archive is read and compressed
 		return err
 	}
-	return s.add(ctx, info, archive, repair, func() error { return nil })
+	return s.add(ctx, info, archive, &adding{repair: repair})
 }
 
 // needsArchive checks the info of an object, and reports whether its archive has to be read.
@@ -95,14 +97,23 @@ func (s *Store) needsArchive(ctx context.Context, info *store.PathInfo, repair b
 	return err == nil && !s.hasArchive(n), err
 }
 
-// add adds an object. Its references must have been added when ready returns.
-func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, repair bool, ready func() error) error {
-	n, listing, err := s.addArchive(ctx, info, archive, repair)
+// An adding says how an object is added.
+type adding struct {
+	repair      bool                // replace the archive
+	compressing *semaphore.Weighted // acquired while the archive is compressed; nil is no limit
+	ready       func() error        // waits until the references have been added; nil does not wait
+}
+
+// add adds an object.
+func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, how *adding) error {
+	n, listing, err := s.addArchive(ctx, info, archive, how)
 	if err != nil {
 		return err
 	}
-	if err := ready(); err != nil {
-		return err
+	if how.ready != nil {
+		if err := how.ready(); err != nil {
+			return err
+		}
 	}
 	if err := s.checkReferences(ctx, info); err != nil {
 		return err
@@ -179,13 +190,13 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 
 // addArchive verifies, compresses and publishes an archive. It returns the narinfo, and the listing if
 // the options want one.
-func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, repair bool) (*narinfo.NarInfo, *nar.Listing, error) {
+func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, how *adding) (*narinfo.NarInfo, *nar.Listing, error) {
 	f, err := s.files.create("nar/x")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.discard()
-	p, err := s.compressToFile(ctx, f, src, info.NARSize)
+	p, err := s.compressToFile(ctx, f, src, info.NARSize, how.compressing)
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
 	}
@@ -196,7 +207,7 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 	if err := n.CheckArchive(p.nar.Hash(), p.nar.Size()); err != nil {
 		return nil, nil, err
 	}
-	if !repair {
+	if !how.repair {
 		if has, err := s.files.hasFile(ctx, n.URL, int64(n.FileSize)); has || err != nil {
 			return n, p.listing, err
 		}
@@ -204,13 +215,14 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 	return n, p.listing, f.publish(ctx, n.URL)
 }
 
-// compressToFile compresses an archive to a file. Only a few archives are compressed at the same time, because each
-// needs memory and a processor; more of them may be uploaded.
-func (s *Store) compressToFile(ctx context.Context, f newFile, src io.Reader, size uint64) (*compressedArchive, error) {
-	if err := s.compressing.Acquire(ctx, 1); err != nil {
-		return nil, contextError(ctx)
+// compressToFile compresses an archive to a file. It acquires limit, unless that is nil.
+func (s *Store) compressToFile(ctx context.Context, f newFile, src io.Reader, size uint64, limit *semaphore.Weighted) (*compressedArchive, error) {
+	if limit != nil {
+		if err := limit.Acquire(ctx, 1); err != nil {
+			return nil, contextError(ctx)
+		}
+		defer limit.Release(1)
 	}
-	defer s.compressing.Release(1)
 	p, err := s.compress(f, &contextReader{ctx, src}, size)
 	if err == nil {
 		err = f.Rewind()

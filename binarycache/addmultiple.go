@@ -9,6 +9,8 @@ import (
 	"iter"
 	"runtime"
 
+	"golang.org/x/sync/semaphore"
+
 	"pix/internal/parallel"
 	"pix/store"
 	"pix/storepath"
@@ -37,7 +39,7 @@ type batch struct {
 	store    *Store
 	ctx      context.Context
 	group    *parallel.Group
-	repair   bool
+	how      adding                           // without ready
 	done     map[storepath.Path]chan struct{} // closed when the path was added or has failed
 	failures store.Failures
 }
@@ -58,7 +60,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	group, groupCtx := parallel.WithContext(ctx, s.addsAtOnce())
 	defer group.Join() // even if the sequence panics
 	defer cancel()
-	b := &batch{store: s, ctx: groupCtx, group: group, repair: opts != nil && opts.Repair, done: make(map[storepath.Path]chan struct{})}
+	b := &batch{store: s, ctx: groupCtx, group: group, how: adding{opts != nil && opts.Repair, semaphore.NewWeighted(int64(parallelAdds())), nil}, done: make(map[storepath.Path]chan struct{})}
 	err = b.addAll(n, objects)
 	if err != nil {
 		cancel()
@@ -101,7 +103,7 @@ type addition struct {
 // other archives must be read before the sequence continues.
 func (b *batch) add(object store.Import) error {
 	a := &addition{batch: b, info: *object.Info, done: make(chan struct{})}
-	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.repair)
+	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.how.repair)
 	if _, refused := errors.AsType[*store.InfoError](err); refused {
 		return b.failures.Fail(a.info.Path, err)
 	}
@@ -137,7 +139,9 @@ func (b *batch) add(object store.Import) error {
 // read adds the object from its archive. It may be called again after a failure.
 func (a *addition) read(archive io.Reader) error {
 	a.src = &store.ObjectReader{Archive: archive}
-	return a.batch.store.add(a.batch.ctx, &a.info, a.src, a.batch.repair, a.wait)
+	how := a.batch.how
+	how.ready = a.wait
+	return a.batch.store.add(a.batch.ctx, &a.info, a.src, &how)
 }
 
 // finish records the result of adding the object. An error it returns ends the whole batch.
@@ -165,7 +169,7 @@ func (a *addition) wait() error {
 			return contextError(a.batch.ctx)
 		}
 	}
-	if a.batch.repair { // a reference that could not be repaired still exists
+	if a.batch.how.repair { // a reference that could not be repaired still exists
 		return nil
 	}
 	return a.batch.failures.CheckReferences(&a.info)

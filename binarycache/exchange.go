@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"pix/internal/redact"
 )
@@ -149,7 +150,8 @@ type sentBodies struct {
 
 	mu    sync.Mutex // held during a read
 	ended bool
-	read  int64 // the largest number of bytes that were read of one body
+	read  int64     // the largest number of bytes that were read of one body
+	since time.Time // the first read
 }
 
 // attach sets the body of a request.
@@ -177,7 +179,8 @@ func (b *sentBodies) end() (complete bool) {
 }
 
 // A sentBody is a body of a request. Between two reads, the transport sends what it has read, which must not take
-// longer than StallTimeout. After the last read, the server has ResponseTimeout to answer.
+// longer than StallTimeout. After the last read, buffers on the way may still have a part of the body, and a proxy may
+// pass it on only then. So the server has as long to answer as the body has taken, and ResponseTimeout more.
 type sentBody struct {
 	*sentBodies
 	src *io.SectionReader
@@ -193,10 +196,16 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	n, err := b.src.Read(p[:min(len(p), most)])
 	offset, _ := b.src.Seek(0, io.SeekCurrent)
 	b.read = max(b.read, offset)
-	if err != nil || offset == b.src.Size() {
-		b.phases.enter(b.opts.ResponseTimeout, errNoResponse)
-	} else {
+	if b.since.IsZero() {
+		b.since = time.Now()
+	}
+	switch timeout := b.opts.ResponseTimeout; {
+	case err == nil && offset < b.src.Size():
 		b.phases.enter(b.opts.StallTimeout, errUploadStalled)
+	case timeout < 0:
+		b.phases.enter(timeout, errNoResponse)
+	default:
+		b.phases.enter(timeout+time.Since(b.since), errNoResponse)
 	}
 	return n, err
 }

@@ -39,8 +39,6 @@ type Store struct {
 	adding   *semaphore.Weighted // acquired while narinfos are changed and nix-cache-info is written
 	prepared bool                // the cache has the files that every cache has
 
-	compressing *semaphore.Weighted // of archives that are compressed at the same time
-
 	warning sync.Mutex // held while the handler of a caller is called
 }
 
@@ -133,7 +131,6 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
 	s.adding = semaphore.NewWeighted(1)
-	s.compressing = semaphore.NewWeighted(int64(parallelAdds()))
 	s.closed, s.cancel = context.WithCancelCause(context.Background())
 	if loc.base != nil {
 		s.uri = loc.base.Redacted()

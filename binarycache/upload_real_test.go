@@ -34,7 +34,7 @@ func TestUploadsLikeNix(t *testing.T) {
 			if _, err := store.Copy(t.Context(), c, pool, []storepath.Path{top, drv}, nil); err != nil {
 				t.Fatal(err)
 			}
-			compareUploads(t, byPix.files, byNix.files, name == "plain" && isNew(s))
+			compareUploads(t, byPix.uploads(), byNix.uploads(), name == "plain" && isNew(s))
 			checkNixReads(t, d, listenTCP(t, byPix), top)
 		}
 	})

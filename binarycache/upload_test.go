@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,8 +47,9 @@ func (c *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	c.mu.Lock()
 	c.seen = append(c.seen, r.Method+" "+name)
+	hook := c.hook
 	c.mu.Unlock()
-	if c.hook != nil && c.hook(w, r) {
+	if hook != nil && hook(w, r) {
 		return
 	}
 	if r.Method == http.MethodPut {
@@ -74,6 +78,20 @@ func (c *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", file.encoding)
 	}
 	http.ServeContent(w, r, "x", time.Unix(1, 0), strings.NewReader(file.body))
+}
+
+// set changes the hook.
+func (c *recorder) set(hook func(w http.ResponseWriter, r *http.Request) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hook = hook
+}
+
+// uploads returns the files that were sent.
+func (c *recorder) uploads() map[string]upload {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.files)
 }
 
 // requests returns the requests that begin with a text, in the order in which they arrived.
@@ -116,7 +134,7 @@ func TestUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	types := map[string]int{}
-	for name, file := range c.files {
+	for name, file := range c.uploads() {
 		types[file.contentType+" "+file.encoding]++
 		if file.size != fmt.Sprint(len(file.body)) {
 			t.Errorf("'%s' has the length %q, and %d bytes", name, file.size, len(file.body))
@@ -145,9 +163,9 @@ func TestUpload(t *testing.T) {
 // checkOrder checks that the narinfos were sent in the order of the paths, each after its archive.
 func checkOrder(t *testing.T, c *recorder, paths []storepath.Path) {
 	t.Helper()
-	last := -1
+	last, seen := -1, c.requests("")
 	for _, path := range paths {
-		at := slices.Index(c.seen, "PUT "+path.HashPart()+".narinfo")
+		at := slices.Index(seen, "PUT "+path.HashPart()+".narinfo")
 		if at <= last {
 			t.Errorf("the narinfo of %s was sent before a reference", path)
 		}
@@ -260,7 +278,7 @@ func TestUploadRetries(t *testing.T) {
 				if err := putOne(t, s, 1500<<10); err != nil {
 					t.Fatal(err)
 				}
-				for name, file := range c.files {
+				for name, file := range c.uploads() {
 					if strings.HasPrefix(name, "nar/") && len(file.body) < 1500<<10 {
 						t.Errorf("the archive has %d bytes", len(file.body))
 					}
@@ -277,7 +295,7 @@ func TestUploadRetries(t *testing.T) {
 func (c *recorder) hookPuts(fail func(http.ResponseWriter, *http.Request)) {
 	var mu sync.Mutex
 	failed := make(map[string]bool)
-	c.hook = func(w http.ResponseWriter, r *http.Request) bool {
+	c.set(func(w http.ResponseWriter, r *http.Request) bool {
 		mu.Lock()
 		first := r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/nar/") && !failed[r.URL.Path]
 		failed[r.URL.Path] = failed[r.URL.Path] || first
@@ -286,7 +304,7 @@ func (c *recorder) hookPuts(fail func(http.ResponseWriter, *http.Request)) {
 			fail(w, r)
 		}
 		return first
-	}
+	})
 }
 
 // A server that refuses an upload is asked once. Its message is shown in one line, without control characters.
@@ -348,12 +366,12 @@ func TestUploadRedirected(t *testing.T) {
 	}
 	c := newRecorder()
 	s := c.open(t, "", binarycache.HTTPOptions{})
-	c.hook = func(w http.ResponseWriter, r *http.Request) bool {
+	c.set(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut {
 			http.Redirect(w, r, r.URL.Path, http.StatusPermanentRedirect)
 		}
 		return r.Method == http.MethodPut
-	}
+	})
 	if err := putOne(t, s, 100); err == nil || !strings.Contains(err.Error(), "10 redirects") {
 		t.Errorf("a loop: %v", err)
 	}
@@ -395,6 +413,42 @@ func TestUploadNoCache(t *testing.T) {
 	c := newRecorder()
 	_, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: listen(t, c)}})
 	if err == nil || !strings.Contains(err.Error(), "does not appear to be a binary cache") || c.requests("PUT") != nil {
-		t.Errorf("%v, %q", err, c.seen)
+		t.Errorf("%v, %q", err, c.requests(""))
 	}
+}
+
+// Uploads use HTTP/2 if the server supports it, with bodies of any size.
+func TestUploadHTTP2(t *testing.T) {
+	c := newRecorder()
+	c.files["nix-cache-info"] = upload{body: "StoreDir: /nix/store\n"}
+	var others atomic.Int32
+	c.hook = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.ProtoMajor != 2 {
+			others.Add(1)
+		}
+		return false
+	}
+	server := httptest.NewUnstartedServer(c)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	s := binarycache.OpenTrusting(t, server.URL, server.Certificate(), binarycache.HTTPOptions{})
+	defer s.Close()
+	for _, size := range []int{0, 100, 5 << 20} {
+		if err := putOne(t, s, size); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if got := c.requests("PUT nar/"); len(got) != 3 || others.Load() != 0 {
+		t.Errorf("%q, %d requests without HTTP/2", got, others.Load())
+	}
+	if refused := refuseByHTTP2(t, c, s); refused == nil || !strings.Contains(refused.Error(), "413") {
+		t.Error(refused)
+	}
+}
+
+// refuseByHTTP2 sends an archive to a server that refuses it before it reads the body.
+func refuseByHTTP2(t *testing.T, c *recorder, s *binarycache.Store) error {
+	c.hookPuts(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })
+	return putOne(t, s, 6<<20)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/logging"
 
 	"pix/activity"
 	"pix/binarycache"
@@ -90,7 +91,7 @@ func (b *bucket) findCredentials(ctx context.Context) (aws.CredentialsProvider, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, credentialsLimit)
 	defer cancel()
-	settings := []func(*config.LoadOptions) error{config.WithRegion(b.region)}
+	settings := []func(*config.LoadOptions) error{config.WithRegion(b.region), config.WithLogger(logging.Nop{})}
 	if b.profile != "" {
 		settings = append(settings, config.WithSharedConfigProfile(b.profile))
 	}

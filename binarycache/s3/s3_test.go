@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -159,9 +160,16 @@ func TestNoBucket(t *testing.T) {
 		return true
 	}
 	_, err := s3.OpenWith(t.Context(), uri, key(), &binarycache.Options{Create: true})
-	if err == nil || !strings.Contains(err.Error(), "refuses the request: NoSuchBucket: there is none") || len(f.seen) != 1 {
-		t.Errorf("%v, %q", err, f.seen)
+	if err == nil || !strings.Contains(err.Error(), "refuses the request: NoSuchBucket: there is none") || f.requests("", "") != 1 {
+		t.Errorf("%v", err)
 	}
+}
+
+// set changes the answers of the server, and forgets its requests.
+func (f *fakeS3) set(hook func(w http.ResponseWriter, r *http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook, f.seen = hook, nil
 }
 
 func key() aws.CredentialsProvider {
@@ -188,21 +196,29 @@ func source(t *testing.T, size int) (*memstore.Store, []storepath.Path) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noise := make([]byte, size)
-	rand.NewChaCha8([32]byte{1}).Read(noise)
-	large, err := s.AddTextToStore(t.Context(), "large", string(noise), []storepath.Path{small})
+	large, err := s.AddTextToStore(t.Context(), "large", noise()[:size], []storepath.Path{small})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s, []storepath.Path{small, large}
 }
 
+// largeSize is the size of a file that is sent in three parts.
+const largeSize = 11_000_000
+
+// noise returns incompressible text.
+var noise = sync.OnceValue(func() string {
+	b := make([]byte, largeSize)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return string(b)
+})
+
 const parts = "&multipart-upload=true&multipart-threshold=5242880&storage-class=STANDARD_IA&compression=none"
 
 // A copy to a bucket and back gives the same objects. A large file is sent in parts. All requests are signed.
 func TestCopy(t *testing.T) {
 	f, uri := newFakeS3(t)
-	src, paths := source(t, 12_000_000)
+	src, paths := source(t, largeSize)
 	s := open(t, uri+parts, key())
 	if s.URI() != "s3://bucket/prefix" {
 		t.Errorf("the URI is %s", s.URI())
@@ -217,6 +233,8 @@ func TestCopy(t *testing.T) {
 	if n := f.requests("PUT", "partNumber="); n != 3 {
 		t.Errorf("%d parts", n)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(f.seen) != f.signed || len(f.parts) != 0 || len(f.classes) != 1 || !f.classes["STANDARD_IA"] {
 		t.Errorf("%d requests, %d signed; %d uploads remain; storage classes %v", len(f.seen), f.signed, len(f.parts), f.classes)
 	}
@@ -277,14 +295,16 @@ func TestPartsFail(t *testing.T) {
 			failed = failed || now
 			return now
 		}
-		src, paths := source(t, 12_000_000)
+		src, paths := source(t, largeSize)
 		_, err := store.Copy(t.Context(), open(t, uri+parts, key()), src, paths, nil)
 		if (err == nil) != (test.error == "") || err != nil && !strings.Contains(err.Error(), test.error) {
 			t.Errorf("%s: %v, want %q", name, err, test.error)
 		}
+		f.mu.Lock() // a part that was aborted may still arrive
 		if !failed || len(f.parts) != 0 {
 			t.Errorf("%s: %v; %d uploads remain", name, failed, len(f.parts))
 		}
+		f.mu.Unlock()
 	}
 }
 
@@ -304,7 +324,7 @@ func TestLostEnd(t *testing.T) {
 		delete(f.parts, id)
 		panic(http.ErrAbortHandler)
 	}
-	src, paths := source(t, 12_000_000)
+	src, paths := source(t, largeSize)
 	if _, err := store.Copy(t.Context(), open(t, uri+parts, key()), src, paths, nil); err != nil {
 		t.Error(err)
 	}
@@ -322,18 +342,17 @@ func TestWrongKey(t *testing.T) {
 	if refused, ok := errors.AsType[*s3.Error](err); ok {
 		t.Errorf("an invalid character was accepted: %v", refused)
 	}
-	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
+	f.set(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusForbidden)
 		io.WriteString(w, "<Error><Code>SignatureDoesNotMatch</Code><Message>wrong\nkey</Message></Error>")
 		return true
-	}
-	f.seen = nil
+	})
 	_, err = s3.OpenWith(t.Context(), uri, key(), &binarycache.Options{Create: true})
 	if refused, ok := errors.AsType[*s3.Error](err); !ok || refused.Code != "SignatureDoesNotMatch" || !strings.Contains(err.Error(), `wrong\nkey`) {
 		t.Errorf("%v", err)
 	}
-	if len(f.seen) != 1 {
-		t.Errorf("it sent %q", f.seen)
+	if n := f.requests("", ""); n != 1 {
+		t.Errorf("it sent %d requests", n)
 	}
 }
 
@@ -345,19 +364,23 @@ func TestOtherServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, _ := newFakeS3(t)
-	other.objects = f.objects
+	f.mu.Lock()
+	other.objects = maps.Clone(f.objects)
+	f.mu.Unlock()
 	server := httptest.NewServer(other)
 	defer server.Close()
-	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
+	f.set(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/nar/") {
 			http.Redirect(w, r, server.URL+r.URL.Path, http.StatusTemporaryRedirect)
 			return true
 		}
 		return false
-	}
+	})
 	if _, err := store.Copy(t.Context(), memstore.New(nil), open(t, uri, key()), paths, nil); err != nil {
 		t.Fatal(err)
 	}
+	other.mu.Lock()
+	defer other.mu.Unlock()
 	if len(other.seen) != 2 || other.signed != 0 {
 		t.Errorf("%d requests to the other server, %d signed", len(other.seen), other.signed)
 	}
@@ -388,8 +411,10 @@ func TestCredentials(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Close()
+		f.mu.Lock()
 		if warned := slices.ContainsFunc(warnings, func(s string) bool { return strings.Contains(s, "not signed") }); warned != (id == "") || (f.signed == 0) != (id == "") {
 			t.Errorf("with the key %q: %d signed requests, warnings %q", id, f.signed, warnings)
 		}
+		f.mu.Unlock()
 	}
 }

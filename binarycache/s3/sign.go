@@ -38,20 +38,20 @@ func newSigner(next http.RoundTripper, server *url.URL, region string, c aws.Cre
 
 // RoundTrip implements http.RoundTripper.
 func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if s.credentials == nil || req.URL.Scheme != s.server.Scheme || req.URL.Host != s.server.Host {
+	if req.URL.Scheme != s.server.Scheme || req.URL.Host != s.server.Host {
 		return s.next.RoundTrip(req)
 	}
-	c, err := s.credentials.Retrieve(req.Context())
-	if err != nil {
-		closeBody(req)
-		return nil, fmt.Errorf("finding credentials: %w", err)
+	if s.credentials != nil {
+		c, err := s.credentials.Retrieve(req.Context())
+		if err != nil {
+			closeBody(req)
+			return nil, fmt.Errorf("finding credentials: %w", err)
+		}
+		if req, err = s.sign(req, c, time.Now()); err != nil {
+			return nil, err
+		}
 	}
-	signed, err := s.sign(req, c, time.Now())
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	resp, err := s.next.RoundTrip(signed)
+	resp, err := s.next.RoundTrip(req)
 	if err != nil || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound {
 		return resp, err
 	}
@@ -87,6 +87,7 @@ func (s *signer) sign(req *http.Request, c aws.Credentials, at time.Time) (*http
 		}
 	}
 	if err := s.v4.SignHTTP(req.Context(), c, covered, payload, "s3", s.region, at); err != nil {
+		closeBody(req)
 		return nil, err
 	}
 	for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token"} {

@@ -75,14 +75,22 @@ func (a *app) buildTimesFiles(logDir string) (files []string) {
 	if logDir != "" {
 		files = append(files, filepath.Join(logDir, "build-times"))
 	}
+	if state := a.stateHome(); state != "" {
+		files = append(files, filepath.Join(state, "pix", "build-times"))
+	}
+	return files
+}
+
+// stateHome returns the directory of the user's state, or "" if the environment does not name one.
+func (a *app) stateHome() string {
 	state := a.getenv("XDG_STATE_HOME")
 	if home := a.getenv("HOME"); state == "" && home != "" {
 		state = filepath.Join(home, ".local/state")
 	}
-	if filepath.IsAbs(state) {
-		files = append(files, filepath.Join(state, "pix", "build-times"))
+	if !filepath.IsAbs(state) {
+		return ""
 	}
-	return files
+	return state
 }
 
 // A timeRecorder passes events on, and finds the durations of builds in them.

@@ -97,7 +97,7 @@ func TestPrefixes(t *testing.T) {
 
 // Each flag with a value has a completer, or its value is a file.
 func TestFlagValues(t *testing.T) {
-	files := []string{"trace", "key-file", "socket", "out-link", "profile"}
+	files := []string{"trace", "key-file", "socket", "out-link", "profile", "state"}
 	root := newRoot(newApp(nil, io.Discard, nil, nil))
 	for _, cmd := range append(allVerbs(root), root) {
 		for _, f := range append(flagHelps(cmd.LocalFlags().FlagUsages()), flagHelps(cmd.PersistentFlags().FlagUsages())...) {

@@ -28,14 +28,16 @@ func newEnvironment() *cobra.Command {
                           NIX_CONFIG_HOME, XDG_CONFIG_HOME, XDG_CONFIG_DIRS and HOME
   XDG_DATA_HOME           the directory of pix/, the store on a machine without Nix; by default
                           $HOME/.local/share
-  XDG_STATE_HOME          the directory of nix/profiles, the user's profiles, and of pix/build-times,
-                          the durations of builds for estimates, for users who may not write to the
-                          log directory; by default $HOME/.local/state
+  XDG_STATE_HOME          the directory of nix/profiles, the user's profiles, of pix/push, the state
+                          of 'pix push', and of pix/build-times, the durations of builds for
+                          estimates, for users who may not write to the log directory; by default
+                          $HOME/.local/state
   NIX_STATE_HOME          the directory of the user's profiles instead of XDG_STATE_HOME/nix
   NIX_PROFILE             the symlink of the profile, like --profile of 'pix profile'
   LISTEN_FDS, LISTEN_PID  sockets that systemd passes to 'pix daemon'
   HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
                           lower case, and HTTPS_PROXY
+  AWS_ACCESS_KEY_ID, ...  credentials for s3://BUCKET, with all variables of AWS's own tools
   SHELL                   the shell that 'pix shell' starts, by default /bin/sh
   PATH                    the directories where 'pix shell -c' finds commands
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970

@@ -58,7 +58,6 @@ var verbHints = map[string]string{
 	"print-live":                "pix gc --explain PATH",
 	"print-roots":               "pix roots",
 	"pull":                      "pix copy --from",
-	"push":                      "pix copy --to",
 	"query":                     "pix path-info, pix closure, pix referrers, pix derivers or pix outputs",
 	"read-log":                  "pix log",
 	"realisation":               "pix build-trace",

@@ -163,6 +163,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newLs(a),
 		newCat(a),
 		newCopy(a),
+		newPush(a),
 		newMakeContentAddressed(a),
 		newAdd(a),
 		newPrefetch(a),

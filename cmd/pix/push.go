@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pix/internal/flock"
+	"pix/internal/redact"
+	"pix/nixbase32"
+	"pix/nixconf"
+	"pix/store"
+	"pix/storepath"
+)
+
+// pushOptions are the flags of push.
+type pushOptions struct {
+	watch, all bool
+	interval   time.Duration
+	state      string
+}
+
+func newPush(a *app) *cobra.Command {
+	o := pushOptions{interval: 5 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "push CACHE",
+		Short: "Copy new paths of the store to a cache",
+		Long: `Copy every path that has become valid since the last push, with its closure, to the store at a
+URI, usually a binary cache. Paths that the cache already has are skipped. Prints the paths that
+were copied. With --watch, continue until interrupted, and copy each path soon after it has become
+valid.
+
+A state file records which paths were pushed, so a push also finds paths that became valid while
+none was running. The first push only records the paths that the store has then, and with --all
+copies them. Paths that cannot be copied are tried again by the next push, and with --watch after
+a pause. To copy certain paths, use 'pix copy --to'.`,
+		Example: "  pix push --watch 'https://cache.example?secret-key=key'\n" +
+			"  pix push --all s3://bucket?region=eu-west-1",
+		GroupID:           groupStore,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeURIs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.interval <= 0 {
+				return wrongUse(cmd, errors.New("--interval must be positive"))
+			}
+			return a.push(cmd.Context(), args[0], &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&o.watch, "watch", "w", false, "continue until interrupted")
+	flags.BoolVar(&o.all, "all", false, "copy the paths that the store had before the first push, too")
+	flags.DurationVar(&o.interval, "interval", o.interval, "the `duration` between two listings of the store with --watch")
+	freeValue(cmd, "interval")
+	flags.StringVar(&o.state, "state", "", "the state `file` (default in $XDG_STATE_HOME/pix/push)")
+	return cmd
+}
+
+// push copies new paths of the store to a cache.
+func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
+	ctx = a.follow(ctx)
+	choice, err := a.choose(openOptions{access: toRead})
+	if err != nil {
+		return err
+	}
+	src, err := a.openChosen(ctx, choice)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	cache := cacheName(to)
+	name, err := a.pushStateFile(o.state, choice.uri, cache)
+	if err != nil {
+		return err
+	}
+	state, err := openPushState(name, src.Dir(), "from "+redact.URL(choice.uri)+" to "+cache)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.close()) }()
+	p := &pusher{
+		src: src, state: state, all: o.all,
+		open: func(ctx context.Context) (store.Store, error) {
+			return a.openWith(ctx, openOptions{uri: to, access: toCreate})
+		},
+		print: func(paths []storepath.Path) error { return a.printPaths(paths, false) },
+		warn:  a.warn,
+	}
+	dst, err := p.open(ctx) // a wrong URI is an error even if there is nothing to copy
+	if err != nil {
+		return err
+	}
+	dst.Close()
+	if o.watch {
+		return p.watch(ctx, o.interval)
+	}
+	return p.step(ctx)
+}
+
+// cacheName returns the URI of a cache without parameters, except the one that names the server of a bucket.
+func cacheName(uri string) string {
+	name, query, _ := strings.Cut(uri, "?")
+	name = redact.URL(name)
+	if params, err := nixconf.ParseParams(query); err == nil && params["endpoint"] != "" {
+		name += " at " + redact.URL(params["endpoint"])
+	}
+	return name
+}
+
+// pushStateFile returns the name of the state file: one for each store and cache, unless the user names one.
+func (a *app) pushStateFile(name, from, to string) (string, error) {
+	if name != "" {
+		return name, nil
+	}
+	dir := a.stateHome()
+	if dir == "" {
+		return "", &usageError{errors.New("no directory for the state file: set HOME or XDG_STATE_HOME, or give --state FILE")}
+	}
+	key := sha256.Sum256([]byte(from + "\x00" + to))
+	dir = filepath.Join(dir, "pix", "push")
+	return filepath.Join(dir, nixbase32.EncodeToString(key[:20])), os.MkdirAll(dir, 0o700)
+}
+
+// A pusher copies new paths of a store to a cache.
+type pusher struct {
+	src   store.Store
+	state *pushState
+	all   bool                                       // copy the paths that were there before the first push
+	open  func(context.Context) (store.Store, error) // opens the cache
+	print func([]storepath.Path) error
+	warn  func(string)
+}
+
+// maxPushPause is the longest pause after a failure.
+const maxPushPause = time.Minute
+
+// watch copies new paths until the context ends. A failure is reported once, and tried again after a pause.
+func (p *pusher) watch(ctx context.Context, interval time.Duration) error {
+	pause, last := interval, ""
+	for {
+		start := time.Now()
+		err := p.step(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err == nil {
+			pause, last = interval, ""
+		} else {
+			if text := errorText(err); text != last {
+				last = text
+				p.warn(text + "; trying again")
+			}
+			pause = max(interval, min(2*pause, maxPushPause))
+		}
+		const share = 20 // listing the paths of a large store takes at most this part of the time
+		if err := flock.Sleep(ctx, max(pause, share*p.state.listing(start))); err != nil {
+			return err
+		}
+	}
+}
+
+// maxPushBatch is the number of new paths that are copied at once, and then recorded.
+const maxPushBatch = 500
+
+// step copies the paths that are new now.
+func (p *pusher) step(ctx context.Context) error {
+	valid, err := store.AllValidPaths(ctx, p.src)
+	if err != nil {
+		return err
+	}
+	p.state.listed = time.Now()
+	if p.state.isNew && !p.all {
+		return p.state.replace(valid)
+	}
+	fresh, err := p.state.update(valid)
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	// The cache is opened for each step, so that the narinfos that it caches are not older.
+	dst, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	var errs []error
+	for some := range slices.Chunk(fresh, maxPushBatch) {
+		if err := p.copy(ctx, dst, some); err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// copy copies some paths with their closures, and records the ones that the cache has afterwards.
+func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Path) error {
+	err := p.copyAll(ctx, dst, paths)
+	if err == nil {
+		return p.state.add(paths)
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	done, queryErr := dst.QueryValidPaths(ctx, paths, false)
+	if queryErr != nil {
+		return err
+	}
+	return errors.Join(err, p.state.add(done))
+}
+
+// copyAll copies paths. If a path was deleted, or refers to a missing one, the others are copied one by one.
+func (p *pusher) copyAll(ctx context.Context, dst store.Store, paths []storepath.Path) error {
+	copied, err := store.Copy(ctx, dst, p.src, paths, nil)
+	if len(copied) > 0 {
+		names := make([]storepath.Path, len(copied))
+		for i, info := range copied {
+			names[i] = info.Path
+		}
+		err = errors.Join(err, p.print(names))
+	}
+	if !errors.Is(err, store.ErrNotFound) || ctx.Err() != nil {
+		return err
+	}
+	if len(paths) == 1 {
+		if valid, queryErr := p.src.IsValidPath(ctx, paths[0]); queryErr == nil && !valid {
+			return nil
+		}
+		return err
+	}
+	var errs []error
+	for _, path := range paths {
+		if err := p.copyAll(ctx, dst, []storepath.Path{path}); err != nil {
+			errs = append(errs, fmt.Errorf("'%s': %w", path, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pix/internal/flock"
+	"pix/storepath"
+)
+
+// A pushState is the record of the paths that were pushed to a cache: a file with a line for each. It is locked while a push
+// runs. New lines are appended. A process that is killed leaves at most one incomplete line, which the next one removes;
+// a path without a line is pushed again, which finds it in the cache.
+type pushState struct {
+	name   string
+	head   string // the first line
+	lock   *os.File
+	isNew  bool // there is no file
+	pushed map[storepath.Path]bool
+	listed time.Time // when the paths of the store were listed
+}
+
+// openPushState opens a state file, which belongs to one store and one cache.
+func openPushState(name string, dir storepath.Dir, about string) (*pushState, error) {
+	lock, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := flock.Try(lock, flock.Exclusive); err != nil || !ok {
+		lock.Close()
+		if err == nil {
+			err = fmt.Errorf("another push uses the state file '%s'", name)
+		}
+		return nil, err
+	}
+	s := &pushState{name: name, head: "pix push " + strings.Join(strings.Fields(about), " "), lock: lock, pushed: make(map[storepath.Path]bool)}
+	if err := s.load(dir); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// close unlocks the file.
+func (s *pushState) close() error { return s.lock.Close() }
+
+// load reads the file.
+func (s *pushState) load(dir storepath.Dir) error {
+	text, err := os.ReadFile(s.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.isNew = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	head, rest, _ := bytes.Cut(text, []byte("\n"))
+	if string(head) != s.head {
+		return fmt.Errorf("the state file '%s' is not the one of a push %s", s.name, strings.TrimPrefix(s.head, "pix push "))
+	}
+	complete := bytes.LastIndexByte(rest, '\n') + 1
+	for line := range bytes.Lines(rest[:complete]) {
+		path, err := dir.ParseBase(string(bytes.TrimSpace(line)))
+		if err != nil {
+			return fmt.Errorf("the state file '%s': %w", s.name, err)
+		}
+		s.pushed[path] = true
+	}
+	if complete < len(rest) {
+		return s.write()
+	}
+	return nil
+}
+
+// listing returns how long it took to list the paths of the store after start.
+func (s *pushState) listing(start time.Time) time.Duration { return max(s.listed.Sub(start), 0) }
+
+// update removes the paths that are not valid any more, because they are new if they become valid again. It returns the valid
+// paths that were not pushed.
+func (s *pushState) update(valid []storepath.Path) (fresh []storepath.Path, err error) {
+	kept := make(map[storepath.Path]bool, len(s.pushed))
+	for _, path := range valid {
+		if s.pushed[path] {
+			kept[path] = true
+		} else {
+			fresh = append(fresh, path)
+		}
+	}
+	if changed := len(kept) != len(s.pushed); !changed && !s.isNew {
+		return fresh, nil
+	}
+	s.pushed = kept
+	return fresh, s.write()
+}
+
+// replace records exactly these paths.
+func (s *pushState) replace(paths []storepath.Path) error {
+	s.pushed = make(map[storepath.Path]bool, len(paths))
+	for _, path := range paths {
+		s.pushed[path] = true
+	}
+	return s.write()
+}
+
+// write replaces the file.
+func (s *pushState) write() error {
+	paths := make([]string, 0, len(s.pushed))
+	for path := range s.pushed {
+		paths = append(paths, path.Base())
+	}
+	slices.Sort(paths)
+	f, err := os.CreateTemp(filepath.Dir(s.name), ".push-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	w := bufio.NewWriter(f)
+	fmt.Fprintln(w, s.head)
+	for _, name := range paths {
+		fmt.Fprintln(w, name)
+	}
+	err = w.Flush()
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), s.name)
+	}
+	s.isNew = s.isNew && err != nil
+	return err
+}
+
+// add records more paths.
+func (s *pushState) add(paths []storepath.Path) error {
+	var lines strings.Builder
+	for _, path := range paths {
+		if !s.pushed[path] {
+			s.pushed[path] = true
+			lines.WriteString(path.Base() + "\n")
+		}
+	}
+	f, err := os.OpenFile(s.name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(lines.String())
+	return errors.Join(err, f.Close())
+}
