@@ -43,7 +43,7 @@ func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.drvs[name], err = news[0].add(t.Context(), s); err != nil {
+		if b.drvs[name], err = news[0].add(t.Context(), s, moduloHashes{}); err != nil {
 			t.Fatal(err)
 		}
 		input = fmt.Sprintf(`%q: {"outputs": ["out"], "dynamicOutputs": {}}`, b.drvs[name].Base())

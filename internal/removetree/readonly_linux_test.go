@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pix/internal/removetree"
 	"pix/internal/testenv"
@@ -30,6 +31,7 @@ func TestRemoveReadOnly(t *testing.T) {
 				for !done.Load() {
 					os.Chmod(dir, 0o555)
 					os.Chmod(top, 0o555)
+					time.Sleep(time.Microsecond) // longer than removing a file takes, most of the time
 				}
 			}()
 			<-started

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pix/internal/testenv"
 )
@@ -32,6 +33,7 @@ func TestLinkReadOnly(t *testing.T) {
 			defer close(ended)
 			for !done.Load() {
 				os.Chmod(object, 0o555)
+				time.Sleep(time.Microsecond) // longer than the linker needs for a file, most of the time
 			}
 		}()
 		linked := 0
