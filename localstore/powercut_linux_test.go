@@ -14,6 +14,7 @@ import (
 	"pix/activity"
 	"pix/internal/powercut"
 	"pix/internal/realnix"
+	"pix/internal/testenv"
 	"pix/storepath"
 )
 
@@ -47,6 +48,7 @@ func TestPowerCut(t *testing.T) {
 func recordWork(t *testing.T, args string) *powercut.Recording {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "store")
+	testenv.RemoveStore(t, root)
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}

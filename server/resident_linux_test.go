@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pix/derivation"
+	"pix/internal/testenv"
 	"pix/localstore"
 	"pix/nar"
 	"pix/nixhash"
@@ -56,7 +57,9 @@ var residentStores = map[string]func(*testing.T) store.Store{
 		return s
 	},
 	"disk": func(t *testing.T) store.Store {
-		s, err := localstore.Open(t.Context(), &localstore.Options{Root: t.TempDir(), NoSync: true})
+		root := t.TempDir()
+		testenv.RemoveStore(t, root)
+		s, err := localstore.Open(t.Context(), &localstore.Options{Root: root, NoSync: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -205,7 +205,7 @@ func TestRestoreReadOnly(t *testing.T) {
 	cmd := exec.Command("pix", "nar-restore", filepath.Join(dir, "it"))
 	cmd.Stdin = bytes.NewReader(halfAnArchive(1000, 500))
 	out, err := cmd.CombinedOutput()
-	if want := "pix: restore " + filepath.Join(dir, "it") + ": permission denied\n"; err == nil || string(out) != want {
+	if want := "pix: writing '" + filepath.Join(dir, "it") + "': permission denied\n"; err == nil || string(out) != want {
 		t.Errorf("error %v, output: %s", err, out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,8 +55,9 @@ must be in the store.`,
 				return err
 			}
 			defer s.Close()
+			known := make(moduloHashes)
 			for _, n := range news {
-				path, err := n.add(ctx, s)
+				path, err := n.add(ctx, s, known)
 				if err != nil {
 					return fmt.Errorf("%s: %w", inputName(file), err)
 				}
@@ -145,9 +147,39 @@ func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	return &newDerivation{Derivation: d, text: text}, nil
 }
 
-// add checks the derivation, computes the output paths that JSON may leave out, and adds it to s.
-func (n *newDerivation) add(ctx context.Context, s store.Store) (storepath.Path, error) {
-	inputs, err := derivation.LoadInputHashes(ctx, store.Derivations(s), n.Derivation)
+// moduloHashes are the modulo hashes of derivations in a store. A verb that adds many derivations computes each hash once:
+// otherwise the time would grow with the square of their number.
+type moduloHashes map[storepath.Path]derivation.ModuloHash
+
+func (h moduloHashes) get(path storepath.Path) (derivation.ModuloHash, bool) {
+	hash, ok := h[path]
+	return hash, ok
+}
+
+// inputsOf returns the hashes of the inputs of d. It loads the derivations whose hashes are unknown.
+func (h moduloHashes) inputsOf(ctx context.Context, s store.Store, d *derivation.Derivation) (derivation.InputHashes, error) {
+	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
+		return nil, err
+	}
+	roots := slices.Collect(d.InputDerivations.Keys())
+	closure, err := derivation.LoadClosure(ctx, store.Derivations(s), roots, &derivation.ClosureOptions{ForHashes: true, Known: h.get})
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := closure.InputHashes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for path := range closure.All() {
+		h[path.Clone()], _ = hashes(path) // the path is a part of the text of a derivation
+	}
+	return h.get, nil
+}
+
+// add checks the derivation, computes the output paths that JSON may leave out, and adds it to s. It uses known and adds
+// the hash of the derivation to it.
+func (n *newDerivation) add(ctx context.Context, s store.Store, known moduloHashes) (storepath.Path, error) {
+	inputs, err := known.inputsOf(ctx, s, n.Derivation)
 	if err != nil {
 		return "", err
 	}
@@ -164,5 +196,12 @@ func (n *newDerivation) add(ctx context.Context, s store.Store) (storepath.Path,
 	if path, err := n.Path(); err == nil && n.path != "" && path != n.path {
 		return "", fmt.Errorf("'%s' has been changed and would get the path '%s'; add it alone, and then the derivations that need it", n.path, path)
 	}
-	return store.AddText(ctx, s, n.Name+storepath.DerivationExt, n.String(), n.References().Slice())
+	path, err := store.AddText(ctx, s, n.Name+storepath.DerivationExt, n.String(), n.References().Slice())
+	if err != nil {
+		return "", err
+	}
+	if hash, err := n.HashModulo(derivation.AsInput, inputs, nil); err == nil {
+		known[path] = hash
+	}
+	return path, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -57,9 +58,17 @@ func checkRoundTrips(t *testing.T, folder string, dir storepath.Dir, every int) 
 		t.Fatal(err)
 	}
 	for i := 0; i < len(files); i += every {
-		if r.add(files[i]) == nil {
+		if r.add(files[i]) != nil {
+			continue
+		}
+		if every == 1 {
+			r.check(files[i], showForms...)
+		} else {
 			r.check(files[i], showForms[i/every%len(showForms)])
 		}
+	}
+	if every == 1 {
+		r.checkDocuments()
 	}
 	if r.checked == 0 {
 		t.Error("no derivation was checked")
@@ -74,12 +83,14 @@ type drvRoundTrip struct {
 	dir     storepath.Dir
 	daemon  *daemontest.Daemon
 	added   map[string]error // by file
+	plain   map[string]bool  // files of which the formats of Nix can represent the closure
+	used    map[string]bool  // inputs of plain files
 	checked int
 }
 
 func newDrvRoundTrip(t *testing.T, folder string, dir storepath.Dir) *drvRoundTrip {
 	return &drvRoundTrip{
-		t: t, folder: folder, dir: dir, added: make(map[string]error),
+		t: t, folder: folder, dir: dir, added: make(map[string]error), plain: make(map[string]bool), used: make(map[string]bool),
 		daemon: daemontest.New(t, &daemontest.Options{StoreDir: dir}),
 	}
 }
@@ -107,9 +118,16 @@ func (r *drvRoundTrip) addNew(file string) error {
 	if err != nil {
 		return err
 	}
+	plain := utf8.Valid(text)
 	for input := range d.InputDerivations.Keys() {
 		if err := r.add(input.Base()); err != nil {
 			return err
+		}
+		plain = plain && r.plain[input.Base()]
+	}
+	if r.plain[file] = plain; plain {
+		for input := range d.InputDerivations.Keys() {
+			r.used[input.Base()] = true
 		}
 	}
 	for _, source := range d.InputSources.Slice() {
@@ -138,23 +156,49 @@ func (r *drvRoundTrip) addSource(path storepath.Path) error {
 	return err
 }
 
-// check shows a derivation in a form and adds the output.
-func (r *drvRoundTrip) check(file string, form []string) {
+// check shows a derivation in forms and adds the output.
+func (r *drvRoundTrip) check(file string, forms ...[]string) {
 	r.t.Helper()
 	r.checked++
 	want := string(r.dir) + "/" + file + "\n"
 	name := strings.TrimSuffix(file[storepath.HashPartLen+1:], storepath.DerivationExt)
 	drv := filepath.Join(r.folder, file)
 	if text, err := os.ReadFile(drv); err != nil || !utf8.Valid(text) {
-		form = nil // the formats of Nix cannot represent the bytes
+		forms = showForms[:1] // the formats of Nix cannot represent the bytes
 	}
-	shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
-	if got := r.pix(shown, "drv-add", "--name", name); got != want {
-		r.t.Errorf("%s in the form %s is added as %s", file, form, got)
+	for _, form := range forms {
+		shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
+		if got := r.pix(shown, "drv-add", "--name", name); got != want {
+			r.t.Errorf("%s in the form %s is added as %s", file, form, got)
+		}
 	}
 	if got := r.pix("", "drv-add", drv); got != want {
 		r.t.Errorf("the file %s is added as %s", file, got)
 	}
+}
+
+// checkDocuments shows all plain derivations in one document, in each version of the format of Nix, and adds it.
+func (r *drvRoundTrip) checkDocuments() {
+	r.t.Helper()
+	var all, tops []string
+	for file, plain := range r.plain {
+		if !plain || r.added[file] != nil {
+			continue
+		}
+		all = append(all, string(r.dir)+"/"+file+"\n")
+		if !r.used[file] {
+			tops = append(tops, filepath.Join(r.folder, file))
+		}
+	}
+	slices.Sort(all)
+	for _, form := range showForms[1:] {
+		shown := r.pix("", append(append([]string{"drv-show", "-r"}, tops...), form...)...)
+		got := slices.Sorted(strings.Lines(r.pix(shown, "drv-add")))
+		if !slices.Equal(got, all) {
+			r.t.Errorf("of %d derivations in the form %s, %d were added", len(all), form, len(got))
+		}
+	}
+	r.t.Logf("%d derivations in documents of %d", len(all), len(tops))
 }
 
 // pix runs the command and returns its output.

@@ -43,7 +43,7 @@ func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.drvs[name], err = news[0].add(t.Context(), s); err != nil {
+		if b.drvs[name], err = news[0].add(t.Context(), s, moduloHashes{}); err != nil {
 			t.Fatal(err)
 		}
 		input = fmt.Sprintf(`%q: {"outputs": ["out"], "dynamicOutputs": {}}`, b.drvs[name].Base())
@@ -259,7 +259,9 @@ func TestLiveKill(t *testing.T) {
 
 // The second interrupt ends a process that was started with interrupts ignored, too.
 func TestLiveKillIgnoring(t *testing.T) {
-	term := termtest.Start(t, 80, 24, exec.Command("sh", "-c", `trap "" INT; exec pixstuck`))
+	cmd := exec.Command("sh", "-c", `trap "" INT; exec pixstuck`)
+	cmd.Env = append(os.Environ(), "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "PIX_PROGRESS=live")
+	term := termtest.Start(t, 80, 24, cmd)
 	waitForLines(t, term, "· stuck Ns", "Ns")
 	term.Type("\x03")
 	waitForLines(t, term, "· stuck Ns", "stopping Ns")

@@ -35,7 +35,7 @@ func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if drvs[name], err = news[0].add(t.Context(), s); err != nil {
+		if drvs[name], err = news[0].add(t.Context(), s, moduloHashes{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pix/internal/testenv"
 )
 
 // traced are the system calls that change files, sync them, or create descriptors. A call that the model does not
@@ -148,7 +150,11 @@ func TempDir() (dir string, remove func(), err error) {
 		parent = "/dev/shm"
 	}
 	dir, err = os.MkdirTemp(parent, "powercut")
-	return dir, func() { os.RemoveAll(dir) }, err
+	remove = func() {
+		testenv.MakeWritable(dir) // objects are read-only
+		os.RemoveAll(dir)
+	}
+	return dir, remove, err
 }
 
 // Describe returns a description of operations for error messages.

@@ -63,7 +63,7 @@ func (r *remover) remove(parent *openDirectory, name string) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return r.removeDir(parent, name)
 	}
-	if err := unix.Unlinkat(fd, name, 0); err != nil {
+	if err := r.unlink(parent, name, 0); err != nil {
 		return pathError("remove", name, err)
 	}
 	if st.Nlink <= 2 {
@@ -96,7 +96,23 @@ func (r *remover) removeDir(parent *openDirectory, name string) error {
 	if err != nil {
 		return err
 	}
-	return pathError("remove", name, unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR))
+	return pathError("remove", name, r.unlink(parent, name, unix.AT_REMOVEDIR))
+}
+
+// unlink deletes a name in a directory. Another process that optimises the store makes a directory of an object writable
+// for a moment, and then read-only again, although this process has made it writable. So unlink makes it writable again.
+// It never changes the directory that has the top of the tree.
+func (r *remover) unlink(parent *openDirectory, name string, flags int) (err error) {
+	for range 100 {
+		err = unix.Unlinkat(int(parent.Fd()), name, flags)
+		if r.depth == 0 || !errors.Is(err, unix.EACCES) {
+			return err
+		}
+		if chmod := unix.Fchmod(int(parent.Fd()), 0o700); chmod != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // empty removes everything in a directory.

@@ -153,14 +153,15 @@ func (l *Linker) linkFile(ctx context.Context, name string, st *unix.Stat_t) err
 	if err := l.deleteDamagedLink(ctx, link, hash, st.Size); err != nil {
 		return err
 	}
-	// A collector can delete the file in .links, and the temporary name, at any moment.
+	// A collector can delete the file in .links, and the temporary name, at any moment. Another process that optimises can
+	// make the directory of the file read-only.
 	for range 100 {
 		again, err := l.linkOrReplace(name, link, st)
 		if err != nil || !again {
 			return err
 		}
 	}
-	return fmt.Errorf("linking '%s': '%s' is deleted again and again", name, link)
+	return fmt.Errorf("linking '%s' to '%s': other processes change them again and again", name, link)
 }
 
 // deleteDamagedLink deletes a file in .links if its size is wrong. With Repair it also compares the hash.
@@ -250,10 +251,17 @@ func (l *Linker) replaceFile(name, link string, size int64) (again bool, err err
 		return false, nil
 	case errors.Is(err, syscall.EMLINK): // some file systems check the limit only here
 		return false, IgnoreNotExist(os.Remove(temp))
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission) && isReadOnly(filepath.Dir(name)):
 		return true, IgnoreNotExist(os.Remove(temp))
 	}
 	return false, errors.Join(err, IgnoreNotExist(os.Remove(temp)))
+}
+
+// isReadOnly reports whether a directory lacks the write bit. Another process that links a file in it sets the bit, and
+// clears it afterwards, also if this process has set it meanwhile.
+func isReadOnly(dir string) bool {
+	st, err := Lstat(dir)
+	return err == nil && st.Mode&unix.S_IWUSR == 0
 }
 
 // makeWritable sets the write bit of a directory of an object, so that names in it can change. The store directory
