@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"pix/localstore"
 	"pix/pixpkgs"
 )
 
@@ -58,7 +61,8 @@ let
 in all
 `
 
-// derivePackages derives packages. With a directory, it then writes their derivations there.
+// derivePackages derives packages, and prints the paths of their derivations as nix-instantiate does. With a directory,
+// it writes the derivations there instead.
 func derivePackages(args []string) (time.Duration, error) {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -69,19 +73,48 @@ func derivePackages(args []string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	elapsed := time.Since(start)
+	if len(args) == 1 {
+		err := printPaths(all)
+		return time.Since(start), err
+	}
 	for _, p := range all {
-		switch {
-		case len(args) > 1:
-			err = os.WriteFile(filepath.Join(args[1], p.DrvPath().Base()), p.Derivation().AppendATerm(nil), 0o644)
-		default:
-			_, err = fmt.Println(p.DrvPath())
-		}
-		if err != nil {
+		if err := os.WriteFile(filepath.Join(args[1], p.DrvPath().Base()), p.Derivation().AppendATerm(nil), 0o644); err != nil {
 			return 0, err
 		}
 	}
-	return elapsed, nil
+	return time.Since(start), nil
+}
+
+// instantiatePackages derives packages, adds their derivations to a new store below a directory, and prints their paths.
+func instantiatePackages(args []string) (time.Duration, error) {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return 0, err
+	}
+	ctx, start := context.Background(), time.Now()
+	all, err := packages(n)
+	if err != nil {
+		return 0, err
+	}
+	s, err := localstore.Open(ctx, &localstore.Options{Root: args[1]})
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	if err := pixpkgs.Instantiate(ctx, s, all...); err != nil {
+		return 0, err
+	}
+	err = printPaths(all)
+	return time.Since(start), err
+}
+
+// printPaths prints the paths of the derivations.
+func printPaths(all []*pixpkgs.Package) error {
+	w := bufio.NewWriter(os.Stdout)
+	for _, p := range all {
+		fmt.Fprintln(w, p.DrvPath())
+	}
+	return w.Flush()
 }
 
 // derivationDir returns a new directory with n derivations.
@@ -100,6 +133,25 @@ func packagesRow(l *lab, t *scope) work {
 	return work{count(n) + " packages", []contender{
 		task("pix", "pixpkgs", strconv.Itoa(n)),
 		program("nix-instantiate", func(int) *exec.Cmd { return instantiate() }),
+	}}
+}
+
+// instantiateRow writes the derivations into a new store each time.
+func instantiateRow(l *lab, t *scope) work {
+	n := l.size(2_000, 30_000)
+	w := l.sharedWorld()
+	t.check(os.WriteFile(w.HostPath("/tmp/packages.nix"), fmt.Appendf(nil, packagesNix, n), 0o644))
+	checkSamePackages(t, w)
+	dir := func(name string) func(round int) string {
+		return func(round int) string { return fmt.Sprintf("/tmp/%s-%d", name, round) }
+	}
+	return work{count(n) + " packages", []contender{
+		w.writer("pix", dir("pix-packages"), func(dir string) *exec.Cmd {
+			return taskCommand("instantiate", strconv.Itoa(n), w.HostPath(dir))
+		}),
+		w.writer("nix-instantiate", dir("nix-packages"), func(dir string) *exec.Cmd {
+			return w.runNix("nix-instantiate", "--store", dir, "/tmp/packages.nix")
+		}),
 	}}
 }
 

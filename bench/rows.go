@@ -20,6 +20,7 @@ var rows = []row{
 	{"hash a file as an archive", hashRow},
 	{"drv-verify", drvVerifyRow},
 	{"derive packages", packagesRow},
+	{"instantiate packages", instantiateRow},
 
 	{"closure", closureRow},
 	{"closure through Nix's daemon", daemonClosureRow},

@@ -19,6 +19,7 @@ var tasks = map[string]func(args []string) (time.Duration, error){
 	"pix-narinfo":   pixNarinfo,
 	"gonix-narinfo": gonixNarinfo,
 	"pixpkgs":       derivePackages,
+	"instantiate":   instantiatePackages,
 	"lone":          loneQueries,
 	"pipelined":     pipelinedQueries,
 }

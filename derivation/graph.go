@@ -126,6 +126,19 @@ func (w *walk) done(node int32) {
 // order returns the nodes that are reachable from roots, each after its inputs and otherwise in the
 // order in which they are listed. If there is a cycle, it returns the nodes of the cycle instead.
 func (g graph) order(roots []int32) (order, cycle []int32) {
+	order = g.orderAll(roots, func(found []int32) bool {
+		cycle = found
+		return false
+	})
+	if cycle != nil {
+		return nil, cycle
+	}
+	return order, nil
+}
+
+// orderAll is like order, but calls found with the nodes of each cycle. If found returns true, orderAll removes the inputs of
+// these nodes from the graph and continues. So its time does not grow with the number of cycles.
+func (g graph) orderAll(roots []int32, found func(cycle []int32) bool) (order []int32) {
 	const (
 		unseen = iota
 		open   // on the stack
@@ -158,15 +171,25 @@ func (g graph) order(roots []int32) (order, cycle []int32) {
 			switch state[in] {
 			case unseen:
 				enter(in)
-			case open:
-				for i := len(stack) - 1; ; i-- {
-					cycle = append([]int32{stack[i].node}, cycle...)
-					if stack[i].node == in {
-						return nil, cycle
-					}
+			case open: // the stack from in on is a cycle
+				start := len(stack) - 1
+				for stack[start].node != in {
+					start--
 				}
+				var cycle []int32
+				for _, f := range stack[start:] {
+					cycle = append(cycle, f.node)
+				}
+				if !found(cycle) {
+					return nil
+				}
+				for _, node := range cycle {
+					g[node], state[node] = nil, unseen
+				}
+				stack = stack[:start]
+				enter(in)
 			}
 		}
 	}
-	return order, nil
+	return order
 }

@@ -153,6 +153,19 @@ func (b *hashBuffers) release() {
 	hashBufferPool.Put(b)
 }
 
+// sum returns the SHA-256 of text, and keeps its memory for later texts.
+func (b *hashBuffers) sum(text []byte) nixhash.Hash {
+	b.text = text
+	return nixhash.SHA256Hash(sha256.Sum256(text))
+}
+
+// sumText returns the SHA-256 of text. Converting text to bytes would allocate a copy.
+func sumText(text string) nixhash.Hash {
+	buffers := hashBufferPool.Get().(*hashBuffers)
+	defer buffers.release()
+	return buffers.sum(append(buffers.text[:0], text...))
+}
+
 // collect looks up the hashes of all inputs.
 func (b *hashBuffers) collect(d *Derivation, inputs InputHashes) (deferred bool, err error) {
 	b.inputs = b.inputs[:0]

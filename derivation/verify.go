@@ -2,7 +2,6 @@ package derivation
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -194,7 +193,7 @@ func (v *verifier) read(s *subject) {
 	}
 	s.parsed, s.derivation, s.isParsed = p.parsed, d, true
 	s.outputs = outputNames(d)
-	s.sum = nixhash.SHA256Hash(sha256.Sum256([]byte(p.parsed.text)))
+	s.sum = sumText(p.parsed.text)
 	if err := p.checkCanonical(d); err != nil {
 		s.problem(CheckCanonical, err.Error())
 	} else {

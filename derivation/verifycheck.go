@@ -1,11 +1,9 @@
 package derivation
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 
-	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -164,11 +162,6 @@ func (s *subject) hash(b *hashBuffers, o *VerifyOptions) {
 	s.deferred = asInput.Deferred
 }
 
-func (b *hashBuffers) sum(text []byte) nixhash.Hash {
-	b.text = text
-	return nixhash.SHA256Hash(sha256.Sum256(text))
-}
-
 // appendText is a fast version of [Derivation.appendModulo]. If the file is canonical, it copies the text
 // after the input derivations from the file.
 func (s *subject) appendText(dst []byte, masked bool, inputs []hashedInput) []byte {
@@ -210,6 +203,7 @@ func (s *subject) appendMasked(dst []byte, offset uint32) (_ []byte, end uint32,
 // paths computes the paths of the outputs from the hash.
 func (s *subject) paths() (paths Map[string, storepath.Path]) {
 	d := s.derivation
+	paths.entries = make([]Entry[string, storepath.Path], 0, d.Outputs.Len())
 	for name := range d.Outputs.Keys() {
 		path, err := d.Dir.OutputPath(name, s.result.Own.Hash, d.Name)
 		if err != nil {

@@ -218,17 +218,16 @@ func (v *verifier) checkCycles() {
 			}
 		}
 	}
-	order, cycle := g.order(all)
-	for ; cycle != nil; order, cycle = g.order(all) {
+	order := g.orderAll(all, func(cycle []int32) bool {
 		e := &CycleError{}
 		for _, n := range cycle {
 			e.Paths = append(e.Paths, left[n].path())
 		}
 		for _, n := range cycle {
 			left[n].problem(CheckInputs, e.Error())
-			g[n] = nil
 		}
-	}
+		return true
+	})
 	for _, n := range order {
 		v.check(left[n])
 	}

@@ -68,7 +68,7 @@
 // errors.go. Derivations: normal.go, mention.go, inputs.go, outputs.go, derive.go, package.go,
 // dynamic.go. Sources: object.go, source.go, fetchurl.go. Sets: lazy.go, fix.go. Changes: override.go,
 // fromderivations.go. Packages of nixpkgs: stdenv.go, stdenvspec.go, mkderivation.go, stdenvchecks.go.
-// Builds: register.go, realize.go. The directory examples has complete programs.
+// Stores and builds: register.go, realize.go. The directory examples has complete programs.
 //
 // Rules: derivationStrictInternal and coerceToString in src/libexpr of Nix 2.34, and "Derivations" in
 // its manual.

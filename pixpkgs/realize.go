@@ -29,13 +29,8 @@ type Realized struct {
 // The error is a [*store.BuildError] if a build failed, an [*Error] for a source that the store does
 // not have, [errors.ErrUnsupported] if the store cannot do this, or another error of the store.
 func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realized, error) {
-	for _, p := range packages {
-		if p == nil {
-			return nil, errNilPackage
-		}
-		if p.drv.Dir != s.Dir() {
-			return nil, p.normal.failf("", "its store directory is %s, but the store has %s", p.drv.Dir, s.Dir())
-		}
+	if err := checkDirs(s, packages); err != nil {
+		return nil, err
 	}
 	if sessioner, ok := store.As[store.Sessioner](s); ok {
 		session, err := sessioner.Session(ctx)
@@ -61,6 +56,30 @@ func Realize(ctx context.Context, s store.Store, packages ...*Package) ([]Realiz
 		all[i] = Realized{p, outputs}
 	}
 	return all, nil
+}
+
+// Instantiate adds the derivations and sources of the packages to a store, with all missing dependencies, and builds
+// nothing. In Nix, nix-instantiate does this. A collector does not delete them while s is open; see [store.InSession].
+//
+// It returns the same errors as [Realize], except a [*store.BuildError].
+func Instantiate(ctx context.Context, s store.Store, packages ...*Package) error {
+	if err := checkDirs(s, packages); err != nil {
+		return err
+	}
+	return register(ctx, s, packages)
+}
+
+// checkDirs checks that packages can be added to a store.
+func checkDirs(s store.Store, packages []*Package) error {
+	for _, p := range packages {
+		if p == nil {
+			return errNilPackage
+		}
+		if p.drv.Dir != s.Dir() {
+			return p.normal.failf("", "its store directory is %s, but the store has %s", p.drv.Dir, s.Dir())
+		}
+	}
+	return nil
 }
 
 // build builds the packages. It returns the results of the builds if the path of an output is unknown: a
