@@ -25,7 +25,7 @@ type Options struct {
 	Keys        []signature.SecretKey
 	TrustedKeys signature.KeySet
 
-	// ReadTokens are tokens of which a client needs one for every file except /health. A client sends it as the password
+	// ReadTokens are tokens for reading: a client needs one for every file except /health. A client sends it as the password
 	// of a login, or as a Bearer token. Without tokens, everyone may read.
 	ReadTokens []string
 
