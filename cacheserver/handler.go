@@ -49,7 +49,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	h.small = newPlaces(smallReads)
-	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(h.opts.MaxEncoders)
+	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(2*h.opts.MaxEncoders)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
 		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
 			return nil, err

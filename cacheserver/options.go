@@ -25,7 +25,7 @@ type Options struct {
 	Keys        []signature.SecretKey
 	TrustedKeys signature.KeySet
 
-	// ReadTokens are tokens of which a client needs one for every file except /health. A client sends it as the password
+	// ReadTokens are tokens for reading: a client needs one for every file except /health. A client sends it as the password
 	// of a login, or as a Bearer token. Without tokens, everyone may read.
 	ReadTokens []string
 
@@ -39,7 +39,7 @@ type Options struct {
 	// time are deleted. 0 means 10 GiB.
 	CompressedSize int64
 
-	// MaxEncoders is the maximum number of large archives that are compressed at a time, and of listings that are computed.
+	// MaxEncoders is the maximum number of large archives that are compressed at a time. Twice as many listings are computed.
 	// An encoder uses about 30 MB. 0 is half of the number of processors, and at most 4.
 	MaxEncoders int
 

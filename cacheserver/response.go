@@ -14,7 +14,7 @@ const writePiece = 256 << 10
 // slowly could keep all places for hours.
 const contested = 4
 
-// A response is a response whose client must make progress. It counts what is written.
+// A response is a response whose client must make progress. It counts the written bytes.
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -45,7 +45,7 @@ func (w *response) startDeadline() {
 	w.control.SetWriteDeadline(time.Now().Add(stall)) // a writer without deadlines is no connection
 }
 
-// finish sends what is still buffered, and removes the deadline: the connection may serve another request, by a handler
+// finish sends the buffered bytes, and removes the deadline: the connection may serve another request, by a handler
 // without deadlines.
 func (w *response) finish() {
 	if w.stall <= 0 {
