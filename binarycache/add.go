@@ -42,10 +42,10 @@ func (s *Store) startAdd(ctx context.Context) (_ context.Context, end func(), er
 }
 
 func (s *Store) prepare(ctx context.Context) error {
-	if err := s.adding.Acquire(ctx, 1); err != nil {
+	if err := s.preparing.Acquire(ctx, 1); err != nil {
 		return contextError(ctx)
 	}
-	defer s.adding.Release(1)
+	defer s.preparing.Release(1)
 	if s.prepared {
 		return nil
 	}
@@ -306,11 +306,16 @@ func (s *Store) AddSignatures(ctx context.Context, path storepath.Path, signatur
 		return err
 	}
 	defer end()
-	if err := s.adding.Acquire(ctx, 1); err != nil {
+	if _, err := s.Dir().Parse(string(path)); err != nil {
+		return err
+	}
+	hashPart := path.HashPart()
+	changing := s.changing[hashPart[len(hashPart)-1]%16]
+	if err := changing.Acquire(ctx, 1); err != nil {
 		return contextError(ctx)
 	}
-	defer s.adding.Release(1)
-	s.narInfos.forget(path.HashPart()) // another process may have added signatures
+	defer changing.Release(1)
+	s.narInfos.forget(hashPart) // another process may have added signatures
 	old, err := s.NarInfo(ctx, path)
 	if err != nil {
 		return err

@@ -36,8 +36,10 @@ type Store struct {
 	closed context.Context
 	cancel context.CancelCauseFunc
 
-	adding   *semaphore.Weighted // acquired while narinfos are changed and nix-cache-info is written
-	prepared bool                // the cache has the files that every cache has
+	preparing *semaphore.Weighted // acquired while nix-cache-info is written
+	prepared  bool                // the cache has the files that every cache has
+
+	changing [16]*semaphore.Weighted // acquired while a narinfo is changed, by the last character of its name
 
 	warning sync.Mutex // held while the handler of a caller is called
 }
@@ -130,7 +132,10 @@ func Open(ctx context.Context, uri string, opts *Options) (*Store, error) {
 	changed := s.opts.HTTP.forCall(ctx)
 	s.opts.HTTP.Netrc, s.opts.HTTP.CAFile = changed.Netrc, changed.CAFile
 	s.opts.HTTP.setDefaults()
-	s.adding = semaphore.NewWeighted(1)
+	s.preparing = semaphore.NewWeighted(1)
+	for i := range s.changing {
+		s.changing[i] = semaphore.NewWeighted(1)
+	}
 	s.closed, s.cancel = context.WithCancelCause(context.Background())
 	if loc.base != nil {
 		s.uri = loc.base.Redacted()

@@ -203,8 +203,8 @@ func source(t *testing.T, size int) (*memstore.Store, []storepath.Path) {
 	return s, []storepath.Path{small, large}
 }
 
-// largeSize is the size of a file that is sent in three parts.
-const largeSize = 11_000_000
+// The sizes of files that are sent in three and in two parts.
+const largeSize, twoParts = 11_000_000, 5_300_000
 
 // noise returns incompressible text.
 var noise = sync.OnceValue(func() string {
@@ -267,7 +267,7 @@ func TestPartsFail(t *testing.T) {
 			return false
 		}, ""},
 		"a part": {func(w http.ResponseWriter, r *http.Request, _ bool) bool {
-			if r.URL.Query().Get("partNumber") == "3" {
+			if r.URL.Query().Get("partNumber") == "2" {
 				w.WriteHeader(http.StatusBadRequest)
 				io.WriteString(w, failure)
 				return true
@@ -295,7 +295,7 @@ func TestPartsFail(t *testing.T) {
 			failed = failed || now
 			return now
 		}
-		src, paths := source(t, largeSize)
+		src, paths := source(t, twoParts)
 		_, err := store.Copy(t.Context(), open(t, uri+parts, key()), src, paths, nil)
 		if (err == nil) != (test.error == "") || err != nil && !strings.Contains(err.Error(), test.error) {
 			t.Errorf("%s: %v, want %q", name, err, test.error)
@@ -320,11 +320,11 @@ func TestLostEnd(t *testing.T) {
 			http.Error(w, "<Error><Code>NoSuchUpload</Code></Error>", http.StatusNotFound)
 			return true
 		}
-		f.objects[r.URL.Path] = f.parts[id][1] + f.parts[id][2] + f.parts[id][3]
+		f.objects[r.URL.Path] = f.parts[id][1] + f.parts[id][2]
 		delete(f.parts, id)
 		panic(http.ErrAbortHandler)
 	}
-	src, paths := source(t, largeSize)
+	src, paths := source(t, twoParts)
 	if _, err := store.Copy(t.Context(), open(t, uri+parts, key()), src, paths, nil); err != nil {
 		t.Error(err)
 	}
