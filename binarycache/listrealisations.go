@@ -14,13 +14,14 @@ import (
 )
 
 // QueryAllRealisations returns the realisations of a cache in a directory, in the forms of Nix up to 2.34 and of later
-// versions. Files with other names are ignored. A cache behind HTTP cannot list them: the error is
+// versions. Files with other names are ignored. If some files cannot be read, the error is a [*store.RealisationsError],
+// and the other realisations are returned, too. A cache behind HTTP cannot list them: the error is
 // [errors.ErrUnsupported].
 func (s *Store) QueryAllRealisations(ctx context.Context) ([]store.KeyedRealisation, error) {
 	if s.local == nil {
 		return nil, unsupported.Errorf("a binary cache behind HTTP cannot list its realisations")
 	}
-	ids, err := s.listedIDs()
+	ids, failed, err := s.listedIDs()
 	if err != nil {
 		return nil, err
 	}
@@ -30,22 +31,30 @@ func (s *Store) QueryAllRealisations(ctx context.Context) ([]store.KeyedRealisat
 		if errors.Is(err, store.ErrNotFound) { // removed in the meantime
 			continue
 		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
-			return nil, err
+			failed = append(failed, err)
+			continue
 		}
 		all = append(all, store.KeyedRealisation{ID: id, Realisation: *r})
+	}
+	if len(failed) > 0 {
+		return all, &store.RealisationsError{Failed: failed}
 	}
 	return all, nil
 }
 
-// listedIDs returns the outputs with realisations, from the names of their files.
-func (s *Store) listedIDs() (ids []store.DrvOutput, err error) {
+// listedIDs returns the outputs with realisations, from the names of their files. failed are the errors of directories
+// of single derivations.
+func (s *Store) listedIDs() (ids []store.DrvOutput, failed []error, err error) {
 	if _, err := os.Stat(s.local.path); os.IsNotExist(err) {
-		return nil, &NoCacheError{s.local.path}
+		return nil, nil, &NoCacheError{s.local.path}
 	}
 	files, err := s.local.names("realisations")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range files {
 		id, err := store.ParseHashID(name)
@@ -55,7 +64,7 @@ func (s *Store) listedIDs() (ids []store.DrvOutput, err error) {
 	}
 	drvs, err := s.local.names("build-trace-v2")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, drv := range drvs {
 		path, err := s.Dir().ParseBase(drv)
@@ -64,7 +73,7 @@ func (s *Store) listedIDs() (ids []store.DrvOutput, err error) {
 		}
 		outputs, err := s.local.names(filepath.Join("build-trace-v2", drv))
 		if err != nil {
-			return nil, err
+			failed = append(failed, err)
 		}
 		for _, output := range outputs {
 			if id := (store.DrvOutput{Path: path, Output: output}); s.checkDrvOutput(id) == nil {
@@ -72,7 +81,7 @@ func (s *Store) listedIDs() (ids []store.DrvOutput, err error) {
 			}
 		}
 	}
-	return ids, nil
+	return ids, failed, nil
 }
 
 // names returns the names in a directory of the cache, without the extension of realisations. A missing directory has

@@ -23,7 +23,7 @@ var framedAdd = protocol.MakeVersion(25)
 // AddTextToStore adds a text file with references, as builtins.toFile does, and returns its
 // path. The references must be valid already. AddTextToStore computes the path itself first. So
 // an invalid name or reference is an error ([*storepath.Error]) before anything is sent. If the
-// daemon returns another path, that is an error, too.
+// daemon returns another path, the error is an [*AnswerError].
 func (c *Conn) AddTextToStore(ctx context.Context, name, contents string, references []storepath.Path) (storepath.Path, error) {
 	want, err := c.Dir().TextPath(name, nixhash.Sum(nixhash.SHA256, []byte(contents)), references)
 	if err != nil {
@@ -34,7 +34,7 @@ func (c *Conn) AddTextToStore(ctx context.Context, name, contents string, refere
 		return "", err
 	}
 	if got != want {
-		return "", fmt.Errorf("the daemon added '%s' as '%s', not as '%s': is its store directory %s?", name, got, want, c.Dir())
+		return "", c.otherPath(protocol.AddToStore, got, want)
 	}
 	return got, nil
 }
@@ -51,7 +51,8 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 }
 
 // AddToStore adds an object with given contents: the plain file for Text and Flat, otherwise
-// its archive. The daemon computes the path. The references must be valid already. If the
+// its archive. The daemon computes the path. Unless the method is Git, the client computes it, too,
+// and if they differ, the error is an [*AnswerError]. The references must be valid already. If the
 // daemon does not support the method or the algorithm, the error is [errors.ErrUnsupported],
 // and nothing is read or sent.
 //
@@ -68,6 +69,19 @@ func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, 
 		return nil, err
 	}
 	o := addOptions(opts)
+	hash := newContentHash(m, a)
+	contents = hash.reader(contents)
+	info, err := c.addContents(ctx, name, m, a, references, contents, o)
+	if err == nil {
+		err = c.checkAdded(protocol.AddToStore, name, hash, references, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+func (c *Conn) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, o store.AddOptions) (*store.PathInfo, error) {
 	if c.Version() < framedAdd {
 		return c.addOld(ctx, name, m, a, references, contents, o)
 	}

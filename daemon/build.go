@@ -192,11 +192,15 @@ func (c *Conn) outputState(ctx context.Context, drv storepath.Path, wanted deriv
 // BuildDerivation builds a derivation that need not be in the store. Its inputs must be valid
 // and listed in its input sources. It must have no input derivations. A daemon accepts
 // input-addressed outputs only from trusted users ([*protocol.TrustError]), and before protocol
-// 1.24 any outputs. A failed build is a status of the result, not an error.
+// 1.24 any outputs. A failed build is a status of the result, not an error. If the result has another
+// output path than the derivation, the error is an [*AnswerError].
 func (c *Conn) BuildDerivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, mode store.BuildMode) (*store.BuildResult, error) {
 	req := &protocol.BuildDerivationRequest{Path: path, Derivation: d, Mode: mode}
 	reply, err := invoke[protocol.BuildDerivationReply](ctx, c, req)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.checkBuilt(path, d, reply.Result.Outputs); err != nil {
 		return nil, err
 	}
 	return &reply.Result, nil
@@ -217,7 +221,11 @@ func (c *Conn) AddToStoreScanning(ctx context.Context, name string, m storepath.
 		return nil, err
 	}
 	req := &protocol.AddToStoreScanningRequest{Name: name, Method: m, Algorithm: a}
-	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, readerBody(contents))
+	hash := newContentHash(m, a)
+	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, readerBody(hash.reader(contents)))
+	if err == nil {
+		err = c.checkAdded(protocol.AddToStoreScanning, name, hash, reply.Info.References, &reply.Info)
+	}
 	if err != nil {
 		return nil, err
 	}

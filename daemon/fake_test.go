@@ -99,26 +99,79 @@ func (p *peer) serveAll() {
 // do reads the body of a request and answers it.
 func (p *peer) do(req protocol.Request) error {
 	row, _ := protocol.Lookup(req.Op())
-	if err := p.readBody(row.Body(p.params)); err != nil {
+	var contents bytes.Buffer
+	if err := p.readBody(row.Body(p.params), &contents); err != nil {
 		return err
 	}
-	p.answer(req.Op(), fakeReply(req))
+	added := contents.Bytes()
+	if add, ok := req.(*protocol.AddToStoreRequest); ok && add.Method == storepath.Flat && row.Body(p.params) == protocol.NARBody {
+		var err error
+		if added, err = readFile(added); err != nil {
+			return err
+		}
+	}
+	p.answer(req.Op(), fakeAdded(req, added))
 	if row.Archive {
 		p.nc.Write(fakeNAR)
 	}
 	return nil
 }
 
-// readBody reads the body of a request.
-func (p *peer) readBody(form protocol.Body) error {
+// fakeAdded is fakeReply, and returns the path that follows from contents that were added.
+func fakeAdded(req protocol.Request, contents []byte) protocol.Reply {
+	reply := fakeReply(req)
+	added, ok := reply.(*protocol.AddToStoreReply)
+	if !ok {
+		return reply
+	}
+	var name string
+	var method storepath.Method
+	var algo nixhash.Algorithm
+	references := storepath.References{}
+	switch req := req.(type) {
+	case *protocol.AddToStoreRequest:
+		name, method, algo, references.Others = req.Name, req.Method, req.Algorithm, req.References
+	case *protocol.AddToStoreScanningRequest:
+		name, method, algo = req.Name, req.Method, req.Algorithm
+	}
+	ca, err := storepath.NewContentAddress(method, nixhash.Sum(algo, contents))
+	if err != nil {
+		return reply
+	}
+	path, err := storepath.DefaultDir.FixedOutputPath(name, ca, references)
+	if err != nil {
+		return reply
+	}
+	added.Info.Path = path
+	if _, scanning := req.(*protocol.AddToStoreScanningRequest); scanning {
+		added.Info.References = nil
+	}
+	if method == storepath.NAR && algo == nixhash.SHA256 {
+		added.Info.NARHash = ca.Hash()
+	}
+	return added
+}
+
+// readFile returns the contents of the file in an archive.
+func readFile(archive []byte) ([]byte, error) {
+	r := nar.NewReader(bytes.NewReader(archive))
+	if _, err := r.Next(); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
+
+// readBody reads the body of a request, and writes it to dst.
+func (p *peer) readBody(form protocol.Body, dst io.Writer) error {
 	switch form {
 	case protocol.FramedBody:
-		return wire.NewFrameReader(p.in).Drain()
+		_, err := io.Copy(dst, wire.NewFrameReader(p.in))
+		return err
 	case protocol.NARBody:
-		_, err := nar.Copy(io.Discard, p.in)
+		_, err := nar.Copy(dst, p.in)
 		return err
 	case protocol.AskedBody:
-		_, err := nar.Copy(io.Discard, wire.NewReader(&asker{p: p}, 0))
+		_, err := nar.Copy(dst, wire.NewReader(&asker{p: p}, 0))
 		return err
 	case protocol.NoBody:
 	}
@@ -262,7 +315,8 @@ func fakeOps() []fakeOp {
 		}),
 		at(0, "AddToStore", func(x X, c C) error {
 			r, err := c.AddToStore(x, "hello.txt", storepath.Flat, nixhash.SHA256, nil, strings.NewReader("hello"), nil)
-			return expect(r, err, &fakeInfo)
+			want := fakeAdded(&protocol.AddToStoreRequest{Name: "hello.txt", Method: storepath.Flat, Algorithm: nixhash.SHA256}, []byte("hello"))
+			return expect(r, err, &want.(*protocol.AddToStoreReply).Info)
 		}),
 		at(21, "AddToStore, old", func(x X, c C) error {
 			if c.Version() >= protocol.MakeVersion(25) {

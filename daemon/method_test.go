@@ -101,14 +101,15 @@ func TestBuildFeatures(t *testing.T) {
 		if p.params.Features != all {
 			t.Errorf("negotiated %s", p.params.Features)
 		}
-		if req, ok := p.next().(*protocol.AddToStoreScanningRequest); !ok || req.Name != "x" {
+		req, ok := p.next().(*protocol.AddToStoreScanningRequest)
+		if !ok || req.Name != "x" {
 			t.Errorf("the daemon got %+v", req)
 		}
 		contents, err := io.ReadAll(wire.NewFrameReader(p.in))
 		if err := expect(string(contents), err, "contents"); err != nil {
 			t.Error(err)
 		}
-		p.answerAdded()
+		p.answer(protocol.AddToStoreScanning, fakeAdded(req, contents))
 		if req, ok := p.next().(*protocol.SubmitOutputRequest); !ok || req.Output != "out" {
 			t.Errorf("the daemon got %+v", req)
 		}

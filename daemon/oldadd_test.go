@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -65,6 +66,8 @@ func TestOldFlatFileIsNotKeptInMemory(t *testing.T) {
 					return
 				}
 				got = h.Hash()
+				p.answer(req.Op(), fakeAdded(req, bytes.Repeat([]byte("x"), size)))
+				continue
 			}
 			p.answer(req.Op(), fakeReply(req))
 		}

@@ -24,7 +24,13 @@ func (c *Conn) IsValidPath(ctx context.Context, path storepath.Path) (bool, erro
 // fails with [errors.ErrUnsupported].
 func (c *Conn) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
 	reply, err := invoke[protocol.PathsReply](ctx, c, &protocol.QueryValidPathsRequest{Paths: paths, Substitute: substitute})
-	return reply.Paths, err
+	if err == nil {
+		err = checkAmong(protocol.QueryValidPaths, paths, reply.Paths)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply.Paths, nil
 }
 
 // QueryAllValidPaths returns all valid paths, sorted.
@@ -79,10 +85,17 @@ func (c *Conn) QueryPathFromHashPart(ctx context.Context, hashPart string) (stor
 		return "", err
 	}
 	reply, err := invoke[protocol.OptionalPathReply](ctx, c, &protocol.QueryPathFromHashPartRequest{HashPart: hashPart})
-	if err == nil && reply.Path == "" {
+	switch {
+	case err != nil:
+	case reply.Path == "":
 		err = &store.NotFoundError{}
+	case reply.Path.HashPart() != hashPart:
+		err = &AnswerError{Op: protocol.QueryPathFromHashPart, Got: string(reply.Path), Want: string(c.Dir()) + "/" + hashPart + "-…"}
 	}
-	return reply.Path, err
+	if err != nil {
+		return "", err
+	}
+	return reply.Path, nil
 }
 
 // checkHashPart returns an error for an invalid hash part. Nix would search for paths that
@@ -152,7 +165,13 @@ func (c *Conn) outputsByName(ctx context.Context, drv storepath.Path) (map[strin
 // QuerySubstitutablePaths returns the paths that a substituter has, sorted.
 func (c *Conn) QuerySubstitutablePaths(ctx context.Context, paths []storepath.Path) ([]storepath.Path, error) {
 	reply, err := invoke[protocol.PathsReply](ctx, c, &protocol.QuerySubstitutablePathsRequest{Paths: paths})
-	return reply.Paths, err
+	if err == nil {
+		err = checkAmong(protocol.QuerySubstitutablePaths, paths, reply.Paths)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return reply.Paths, nil
 }
 
 // QuerySubstitutablePathInfo returns a substituter's info about a path. The error is a
@@ -175,8 +194,16 @@ func (c *Conn) QuerySubstitutablePathInfo(ctx context.Context, path storepath.Pa
 // address fails with [errors.ErrUnsupported].
 func (c *Conn) QuerySubstitutablePathInfos(ctx context.Context, paths map[storepath.Path]storepath.ContentAddress) ([]store.SubstitutableInfo, error) {
 	reply, err := invoke[protocol.QuerySubstitutablePathInfosReply](ctx, c, &protocol.QuerySubstitutablePathInfosRequest{Paths: paths})
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range reply.Infos {
+		if _, asked := paths[info.Path]; !asked {
+			return nil, &AnswerError{Op: protocol.QuerySubstitutablePathInfos, Got: string(info.Path)}
+		}
+	}
 	sort.Slice(reply.Infos, func(i, j int) bool { return reply.Infos[i].Path < reply.Infos[j].Path })
-	return reply.Infos, err
+	return reply.Infos, nil
 }
 
 // QueryMissing returns what the daemon would build and substitute to make paths valid. It needs
@@ -213,6 +240,9 @@ func (c *Conn) QueryRealisation(ctx context.Context, output store.DrvOutput) (*s
 	}
 	if reply.Realisation == nil {
 		return nil, &noRealisation{output}
+	}
+	if err := checkRealisation(output, reply.Realisation.ID); err != nil {
+		return nil, err
 	}
 	return &reply.Realisation.Realisation, nil
 }

@@ -279,7 +279,7 @@ func TestEarlySuccess(t *testing.T) {
 				c.then(p)
 			}, func(ctx context.Context, conn *daemon.Conn) {
 				_, err := conn.AddToStore(ctx, "hello.txt", storepath.Flat, nixhash.SHA256, nil, strings.NewReader(strings.Repeat("x", 1<<20)), nil)
-				if err != nil {
+				if wrong := (*daemon.AnswerError)(nil); !errors.As(err, &wrong) { // it cannot know the path yet
 					t.Error(err)
 				}
 				if c.good {
@@ -302,7 +302,7 @@ func TestRefusedOldUploads(t *testing.T) {
 					row, _ := protocol.Lookup(p.next().Op())
 					asked := row.Body(p.params) == protocol.AskedBody
 					if good {
-						p.readBody(row.Body(p.params))
+						p.readBody(row.Body(p.params), io.Discard)
 					} else if asked {
 						p.say(protocol.Message{Kind: protocol.MessageRead, Want: 40})
 					}

@@ -71,11 +71,12 @@ func (p *peer) serveBodies() {
 			return
 		}
 		row, _ := protocol.Lookup(req.Op())
-		if err := p.readBody(row.Body(p.params)); err != nil {
+		var contents bytes.Buffer
+		if err := p.readBody(row.Body(p.params), &contents); err != nil {
 			p.fail("unexpected end-of-file")
 			continue
 		}
-		p.answer(req.Op(), fakeReply(req))
+		p.answer(req.Op(), fakeAdded(req, contents.Bytes()))
 	}
 }
 
@@ -183,7 +184,7 @@ func TestAskedTwice(t *testing.T) {
 func TestFrames(t *testing.T) {
 	const size = 1 << 20
 	play(t, newest, nil, func(p *peer) {
-		p.next()
+		req := p.next()
 		frames := 0
 		for {
 			n, err := p.in.Uint64()
@@ -196,7 +197,7 @@ func TestFrames(t *testing.T) {
 		if frames > size>>16 {
 			t.Errorf("%d frames", frames)
 		}
-		p.answerAdded()
+		p.answer(req.Op(), fakeAdded(req, bytes.Repeat([]byte("x"), size)))
 		p.serve()
 	}, func(ctx context.Context, c *daemon.Conn) {
 		small := iotest.HalfReader(strings.NewReader(strings.Repeat("x", size)))

@@ -227,7 +227,7 @@ func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 			item.registered = true
 			continue
 		}
-		if b.late.Err() != nil {
+		if b.late.Err() != nil || errors.As(err, new(*DatabaseError)) { // a full disk concerns all objects
 			return err
 		}
 		if err := b.failures.Fail(item.info.Path, err); err != nil {

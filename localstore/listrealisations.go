@@ -13,15 +13,17 @@ import (
 )
 
 // QueryAllRealisations returns the realisations in both tables: the ones of Nix up to 2.34 by the hash of the
-// derivation, and the ones of later versions by its path.
+// derivation, and the ones of later versions by its path. If some rows are malformed, the error is a
+// [*store.RealisationsError], and the other realisations are returned, too.
 func (s *Store) QueryAllRealisations(ctx context.Context) (all []store.KeyedRealisation, err error) {
+	var failed []error
 	err = s.read(ctx, func(c *conn) error {
-		all = nil // the call may be repeated
+		all, failed = nil, nil // the call may be repeated
 		err := c.listRealisations("Realisations", `select r.drvPath, r.outputName, v.path, r.signatures
 			from Realisations r join ValidPaths v on v.id = r.outputPath`, func(drv string, id *store.DrvOutput) (err error) {
 			id.Hash, err = nixhash.Parse(drv)
 			return err
-		}, s, &all)
+		}, s, &all, &failed)
 		if err != nil {
 			return err
 		}
@@ -29,13 +31,17 @@ func (s *Store) QueryAllRealisations(ctx context.Context) (all []store.KeyedReal
 			func(drv string, id *store.DrvOutput) (err error) {
 				id.Path, err = s.dir.ParseBase(drv)
 				return err
-			}, s, &all)
+			}, s, &all, &failed)
 	})
+	if err == nil && len(failed) > 0 {
+		err = &store.RealisationsError{Failed: failed}
+	}
 	return all, err
 }
 
-// listRealisations appends the realisations of a table, if it exists. parse parses the column drvPath.
-func (c *conn) listRealisations(table, query string, parse func(drv string, id *store.DrvOutput) error, s *Store, all *[]store.KeyedRealisation) error {
+// listRealisations appends the realisations of a table, if it exists, and the errors of malformed rows. parse parses
+// the column drvPath.
+func (c *conn) listRealisations(table, query string, parse func(drv string, id *store.DrvOutput) error, s *Store, all *[]store.KeyedRealisation, failed *[]error) error {
 	has, err := c.hasTable(table)
 	if err != nil || !has {
 		return err
@@ -47,7 +53,8 @@ func (c *conn) listRealisations(table, query string, parse func(drv string, id *
 			r.OutPath, err = s.dir.Parse(row.ColumnText(2))
 		}
 		if err != nil {
-			return fmt.Errorf("the table %s: %w", table, err)
+			*failed = append(*failed, fmt.Errorf("the table %s: %w", table, err))
+			return nil
 		}
 		r.Signatures = slices.Sorted(strings.FieldsSeq(row.ColumnText(3)))
 		*all = append(*all, r)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,7 +17,8 @@ func wrongArguments(cmd *cobra.Command, given []string, err error) error {
 		usage += ", or with --stdin"
 	}
 	switch {
-	case cmd.HasSubCommands(): // err is about a verb of this verb
+	case errors.As(err, new(*usageError)): // about a verb of this verb
+		return err
 	case len(given) < needed:
 		err = fmt.Errorf("%s is missing: %s", strings.Trim(words[len(given)], "[.]"), usage)
 	case len(words) == 0 && len(given) > 0:

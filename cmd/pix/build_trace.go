@@ -29,7 +29,8 @@ until they are built.
 
 'list' prints all of the store, which must be in a directory, or a cache in a directory. Nix up to
 2.34 identifies an output by the hash of its derivation (sha256:...!out), and later versions by
-its path (...-hello.drv^out), so one may come twice.
+its path (...-hello.drv^out), so one may come twice. A damaged file of a cache is reported, and the
+others are printed; the exit code is 1.
 
 'info' prints the realisations of outputs such as /nix/store/...-hello.drv^out or sha256:...!out.
 For a path, or an output without a realisation, only the path is printed, as in nix realisation
@@ -43,11 +44,7 @@ info.`,
 			switch action, args := args[0], args[1:]; {
 			case action == "list" && len(args) == 0 && !o.stdin:
 				return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-					all, err := store.AllRealisations(ctx, s)
-					if err != nil {
-						return err
-					}
-					return a.printRealisations(s.Dir(), all, o.asJSON)
+					return a.listBuildTrace(ctx, s, &o)
 				})
 			case action == "list":
 				return wrongUse(cmd, errors.New("'list' is for all realisations of the store; use 'info' for some"))
@@ -61,6 +58,18 @@ info.`,
 	addStdinFlag(cmd, &o.stdin)
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print a list of realisations, as JSON in the formats of Nix")
 	return cmd
+}
+
+// listBuildTrace prints all realisations that can be read, and returns the errors of the others.
+func (a *app) listBuildTrace(ctx context.Context, s store.Store, o *buildTraceOptions) error {
+	all, unread := store.AllRealisations(ctx, s)
+	if unread != nil && !errors.As(unread, new(*store.RealisationsError)) {
+		return unread
+	}
+	if err := a.printRealisations(s.Dir(), all, o.asJSON); err != nil {
+		return err
+	}
+	return unread
 }
 
 // completeBuildTrace completes the action, and then installables.

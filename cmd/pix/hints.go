@@ -145,3 +145,22 @@ func flagHint(cmd *cobra.Command, name string) string {
 	}
 	return ""
 }
+
+// hintedVerb returns the only verb that a hint proposes, so that an error refers to its help. If there is none, or there
+// are several, it returns cmd, whose command line was wrong.
+func hintedVerb(cmd *cobra.Command, hint string) *cobra.Command {
+	parent := cmd.Root()
+	_, words, ok := strings.Cut(hint, "'pix ")
+	if ok {
+		words, _, _ = strings.Cut(words, "'")
+	} else if words, ok = strings.CutPrefix(hint, ", did you mean "); ok {
+		parent, words = cmd, strings.TrimSuffix(words, "?")
+	}
+	if !ok || strings.Contains(words, " or ") || strings.Contains(hint, "' or 'pix") {
+		return cmd
+	}
+	if verb, _, err := parent.Find(strings.Fields(words)); err == nil && verb != cmd.Root() {
+		return verb
+	}
+	return cmd
+}

@@ -180,7 +180,7 @@ func checkVerb(root *cobra.Command, args []string) error {
 			return nil
 		case isFlag && root.Flag(name) == nil && name != "help":
 			if hint := hintForLine("nix-store", args[i:]); hint != "" {
-				return wrongUse(root, errors.New("unknown flag: --"+name+hint))
+				return wrongUse(hintedVerb(root, hint), errors.New("unknown flag: --"+name+hint))
 			}
 			return nil // flagHint has more hints
 		case takesWord(root, arg):

@@ -42,7 +42,8 @@ set' makes a path the next generation.`,
 			if len(args) == 0 {
 				return nil
 			}
-			return fmt.Errorf("unknown command %q%s", args[0], profileHint(cmd, args[0]))
+			hint := profileHint(cmd, args[0])
+			return wrongUse(hintedVerb(cmd, hint), fmt.Errorf("unknown command %q%s", args[0], hint))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -215,7 +215,8 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return wrongUse(cmd, fmt.Errorf("unknown command %q%s", args[0], hintForWords(cmd, args)))
+	hint := hintForWords(cmd, args)
+	return wrongUse(hintedVerb(cmd, hint), fmt.Errorf("unknown command %q%s", args[0], hint))
 }
 
 // checkUsage turns errors about the flags and arguments of a verb into a [usageError].
@@ -235,11 +236,13 @@ func checkUsage(cmd *cobra.Command) {
 // Go functions, so it replaces them with the value that the flag expects.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
-		return wrongUse(cmd, fmt.Errorf("%w%s", err, flagHint(cmd, name)))
+		hint := flagHint(cmd, name)
+		return wrongUse(hintedVerb(cmd, hint), fmt.Errorf("%w%s", err, hint))
 	}
 	if letter, ok := strings.CutPrefix(err.Error(), "unknown shorthand flag: '"); ok {
 		letter, _, _ = strings.Cut(letter, "'")
-		return wrongUse(cmd, fmt.Errorf("unknown flag: -%s%s", letter, flagHints[cmd.Name()+" -"+letter]))
+		hint := flagHints[cmd.Name()+" -"+letter]
+		return wrongUse(hintedVerb(cmd, hint), fmt.Errorf("unknown flag: -%s%s", letter, hint))
 	}
 	cause := errors.Unwrap(err)
 	if cause == nil {
