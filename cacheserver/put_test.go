@@ -35,7 +35,7 @@ func newPushWorld(t *testing.T, change func(*cacheserver.UploadOptions)) *pushWo
 	t.Helper()
 	w := &pushWorld{key: newKey(t, "test-1"), store: memstore.New(nil)}
 	opts := &cacheserver.UploadOptions{
-		Uploaders: []cacheserver.Uploader{{Name: "me", Token: testToken}, {Name: "trusted", Token: trustedToken, Unsigned: true}},
+		Uploaders: []cacheserver.Uploader{{Name: "me", Token: testToken}, {Name: "trusted", Token: trustedToken, Trusted: true}},
 		Dir:       t.TempDir(),
 	}
 	if change != nil {
