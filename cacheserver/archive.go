@@ -67,16 +67,44 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 		beginBody(w, part, partial, int64(a.info.NARSize))
 		return nil
 	}
+	if a.info.NARSize <= maxBuffered && !partial {
+		return h.servePlainSmall(w, r, a)
+	}
 	if err := h.archives.acquire(r.Context()); err != nil {
 		return err
 	}
 	defer h.archives.release()
+	w.place = h.archives
 	if err := a.open(r.Context(), part.offset); err != nil {
 		return err
 	}
 	defer a.contents.Close()
 	beginBody(w, part, partial, int64(a.info.NARSize))
 	return a.send(w, part)
+}
+
+// maxBuffered is the size in bytes up to which an archive is read and verified before it is sent. So slow clients that
+// receive small archives hold no place.
+const maxBuffered = 64 << 10
+
+// servePlainSmall sends a small archive as it is.
+func (h *Handler) servePlainSmall(w *response, r *http.Request, a *archive) error {
+	body, err := h.readSmall(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	beginBody(w, byteRange{0, int64(len(body))}, false, int64(len(body)))
+	_, err = w.Write(body)
+	return err
+}
+
+// readSmall reads and verifies a small archive.
+func (h *Handler) readSmall(ctx context.Context, a *archive) ([]byte, error) {
+	if err := h.small.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer h.small.release()
+	return a.read(ctx)
 }
 
 // beginFile evaluates the preconditions and the range of a request for an archive of a known size. If done is set, the request
@@ -113,13 +141,7 @@ func beginBody(w *response, part byteRange, partial bool, size int64) {
 // serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins.
 func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	c := content{typ: archiveType, etag: a.etag(), cache: h.cacheControl(immutable)}
-	c.make = func() ([]byte, error) {
-		if err := h.archives.acquire(r.Context()); err != nil {
-			return nil, err
-		}
-		defer h.archives.release()
-		return a.read(r.Context())
-	}
+	c.make = func() ([]byte, error) { return h.readSmall(r.Context(), a) }
 	return h.serveContent(w, r, c)
 }
 

@@ -13,7 +13,7 @@ import (
 	"pix/storepath"
 )
 
-// A discarding is a response that nobody receives.
+// A discarding is a response that is not sent.
 type discarding struct {
 	header http.Header
 	status int
@@ -23,7 +23,7 @@ func (w *discarding) Header() http.Header         { return w.header }
 func (w *discarding) WriteHeader(status int)      { w.status = status }
 func (w *discarding) Write(p []byte) (int, error) { return len(p), nil }
 
-// benchmarkStore returns a store in a directory with n texts, each of which refers to ten others.
+// benchmarkStore returns a store in a directory with n texts. Each refers to the ten before it.
 func benchmarkStore(b *testing.B, n int) (*localstore.Store, []storepath.Path) {
 	b.Helper()
 	s, err := localstore.Open(b.Context(), &localstore.Options{Root: b.TempDir()})

@@ -24,7 +24,7 @@ import (
 type compressedFiles struct {
 	dir      string
 	max      int64 // bytes
-	encoders places
+	encoders *places
 	running  sync.WaitGroup // archives that are being compressed
 
 	mu      sync.Mutex
@@ -115,7 +115,7 @@ func (c *compressedFiles) addFound(e fs.DirEntry) error {
 
 // largest returns the maximum size of an archive that is compressed. If all encoders have such an archive, the directory still has
 // space for one more.
-func (c *compressedFiles) largest() uint64 { return uint64(c.max) / uint64(cap(c.encoders)+1) }
+func (c *compressedFiles) largest() uint64 { return uint64(c.max) / uint64(cap(c.encoders.taken)+1) }
 
 // makeRoom deletes files until size more bytes fit. c.mu is held.
 func (c *compressedFiles) makeRoom(size int64) error {

@@ -5,15 +5,38 @@
 //	nix-cache-info                          the store directory, and the priority of the cache
 //	n5wkd9frr45pa74if5gpz9j7mifg27fh.narinfo  the info of a path, by its hash part
 //	nar/n5wkd9fr…-1w1fff338fvdw53s….nar       the archive with that hash of the object with that hash part
+//	nar/n5wkd9fr…-1w1fff338fvdw53s….nar.zst   the same, compressed
+//	n5wkd9frr45pa74if5gpz9j7mifg27fh.ls       the listing of the archive
+//	log/g1w7hy3qg1w7hy3q…-bar.drv             the log of a build
+//	realisations/sha256:ba78…!out.doi         the path of an output, for Nix up to 2.34
+//	build-trace-v2/g1w7…-a.drv/out.doi        the same, for Nix from 2.35 on
+//	serve/n5wkd9fr…/bin/foo                   a file in an object, for browsers
+//	health                                    whether the stores answer, for monitors
+//
+// # Trust
 //
 // Each narinfo has the signatures that are in the store. [Options.Keys] add signatures only to paths for which the store
 // vouches, so an unsigned path does not become trusted because it was served.
 //
 // An archive is verified while it is sent. If the object has changed, the response ends with a reset connection, and never
-// like a complete one. The URL of an archive has the hash of the archive, so it returns this archive or nothing.
+// like a complete one. The URL of an archive has the hash of the archive, so it returns this archive or nothing. Parts of an archive,
+// and files in objects, are not verified: a client that puts the parts together compares the hash.
 //
-// Reading order: name.go parses the paths of requests, handler.go answers them. narinfo.go and sign.go make narinfos,
-// archive.go and sender.go send archives, and range.go and precondition.go implement the parts of HTTP that these need.
+// # Limits
+//
+// A response must make progress (Options.StallTimeout), and few archives are sent or compressed at a time
+// (Options.MaxArchives, Options.MaxEncoders). The [http.Server] limits the rest: set its ReadHeaderTimeout, IdleTimeout and
+// MaxHeaderBytes.
+//
+// # Reading order
+//
+//   - name.go parses the paths of requests, and handler.go answers them. access.go checks tokens, limits.go has the places for which
+//     requests wait, and response.go the deadlines of clients.
+//   - cacheinfo.go, narinfo.go, listing.go, log.go and realisation.go make the small files, which content.go and encoding.go send.
+//     sign.go signs.
+//   - archive.go and sender.go send archives; range.go and precondition.go implement the parts of HTTP that they need.
+//     compressed.go sends compressed archives from the directory in compressedfiles.go.
+//   - start.go and files.go are for browsers, health.go and events.go for operators.
 //
 // Source of the files and their names: src/libstore/binary-cache-store.cc in Nix.
 package cacheserver

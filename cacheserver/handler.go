@@ -21,8 +21,9 @@ type Handler struct {
 	readTokens tokenSet
 	signer     *signer
 
-	archives   places // archives that are read
-	work       places // listings that are computed
+	archives   *places // archives that are sent while they are read
+	small      *places // archives that are read before they are sent
+	work       *places // listings that are computed
 	compressed *compressedFiles
 	uploads    *uploadServer // nil if uploads are not accepted
 	upload     *Handler      // below uploadPrefix
@@ -47,6 +48,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
 	}
+	h.small = newPlaces(smallReads)
 	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(h.opts.MaxEncoders)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
 		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {

@@ -25,7 +25,7 @@ type Options struct {
 	Keys        []signature.SecretKey
 	TrustedKeys signature.KeySet
 
-	// ReadTokens are tokens of which a client needs one for every file except /health. A client sends it as the password
+	// ReadTokens are tokens for reading: a client needs one for every file except /health. A client sends it as the password
 	// of a login, or as a Bearer token. Without tokens, everyone may read.
 	ReadTokens []string
 
@@ -43,12 +43,12 @@ type Options struct {
 	// An encoder uses about 30 MB. 0 is half of the number of processors, and at most 4.
 	MaxEncoders int
 
-	// MaxArchives is the maximum number of archives that are read from stores at a time. Each uses up to 2 MB. Further requests
-	// wait. 0 means 32.
+	// MaxArchives is the maximum number of archives that are sent while they are read from stores. Each uses about 1 MB.
+	// Further requests wait. Archives up to 64 KiB do not count, and compressed ones. 0 means 24.
 	MaxArchives int
 
-	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. 0 means one minute, a
-	// negative value no limit.
+	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. It is a quarter of that
+	// while other requests wait for the place of an archive. 0 means one minute, a negative value no limit.
 	StallTimeout time.Duration
 
 	// Uploads accepts uploads, as 'nix copy --to' sends them, into the first of the stores that can add objects. Nil accepts
@@ -68,6 +68,6 @@ func (o *Options) setDefaults() {
 	o.Priority = cmp.Or(o.Priority, DefaultPriority)
 	o.CompressedSize = cmp.Or(o.CompressedSize, 10<<30)
 	o.MaxEncoders = cmp.Or(o.MaxEncoders, max(1, min(4, runtime.GOMAXPROCS(0)/2)))
-	o.MaxArchives = cmp.Or(o.MaxArchives, 32)
+	o.MaxArchives = cmp.Or(o.MaxArchives, 24)
 	o.StallTimeout = cmp.Or(o.StallTimeout, time.Minute)
 }

@@ -10,11 +10,16 @@ import (
 // writePiece is the number of bytes that a client must receive within [Options.StallTimeout].
 const writePiece = 256 << 10
 
-// A response is a response whose client must make progress. It counts what is written.
+// contested divides the time of a client that has a place for which another request waits. Otherwise a few clients that read
+// slowly could keep all places for hours.
+const contested = 4
+
+// A response is a response whose client must make progress. It counts the written bytes.
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	stall   time.Duration // negative is no limit
+	place   *places       // has a place that the response holds, or is nil
 
 	status  int   // 0 as long as no header was written
 	written int64 // number of bytes of the body
@@ -30,12 +35,17 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // startDeadline gives the client time to receive the next piece.
 func (w *response) startDeadline() {
-	if w.stall > 0 {
-		w.control.SetWriteDeadline(time.Now().Add(w.stall)) // a writer without deadlines is no connection
+	if w.stall <= 0 {
+		return
 	}
+	stall := w.stall
+	if w.place != nil && w.place.waiting.Load() > 0 {
+		stall /= contested
+	}
+	w.control.SetWriteDeadline(time.Now().Add(stall)) // a writer without deadlines is no connection
 }
 
-// finish sends what is still buffered, and removes the deadline: the connection may serve another request, by a handler
+// finish sends the buffered bytes, and removes the deadline: the connection may serve another request, by a handler
 // without deadlines.
 func (w *response) finish() {
 	if w.stall <= 0 {
@@ -89,6 +99,7 @@ func (w *response) writeFile(f *os.File, part byteRange) error {
 			return io.ErrUnexpectedEOF
 		}
 		if err != nil {
+			w.lost = true
 			return err
 		}
 	}

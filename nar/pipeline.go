@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"pix/internal/parallel"
 )
@@ -11,10 +12,18 @@ import (
 // A dump has two halves. One reads files, which mostly waits for the kernel. The other uses
 // their bytes, usually by hashing them. A pipeline runs them at the same time: the reading
 // half fills chunks, and may be chunksAhead chunks ahead of the other.
+//
+// While many dumps run, they are probably sent to clients, and a slow client holds its chunks for minutes. So the dumps
+// beyond fullDumps have only fewChunks: 64 slow clients then take 43 MB instead of 128 MB.
 const (
 	chunkSize   = 256 << 10
 	chunksAhead = 8
+	fullDumps   = 8
+	fewChunks   = 2
 )
+
+// runningDumps is the number of pipelines that exist.
+var runningDumps atomic.Int64
 
 var chunkPool = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
@@ -87,7 +96,12 @@ func runPipeline(ctx context.Context, dst io.Writer, produce func(*pipeline) err
 	ctx, cancel := context.WithCancelCause(ctx)
 	_, files := dst.(FileWriter)
 	p := &pipeline{ctx: ctx, files: files, full: make(chan fullChunk, chunksAhead), free: make(chan *[chunkSize]byte, chunksAhead)}
-	for range chunksAhead {
+	chunks := chunksAhead
+	if runningDumps.Add(1) > fullDumps {
+		chunks = fewChunks
+	}
+	defer runningDumps.Add(-1)
+	for range chunks {
 		p.free <- nil
 	}
 	var guard parallel.Guard // a filter or a file system of the caller may panic

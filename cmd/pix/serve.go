@@ -97,7 +97,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.compressedDir, "compressed-dir", "", "the `directory` for large compressed archives, which implies --compress")
 	flags.Func("compressed-size", "the largest `size` of the files in --compressed-dir, with K, M, G or T (default 10G)", o.setCompressedSize)
 	flags.IntVar(&o.encoders, "max-encoders", 0, "the largest `number` of archives that are compressed at once (default half of the processors, at most 4)")
-	flags.IntVar(&o.archives, "max-archives", 0, "the largest `number` of archives that are read at once (default 32)")
+	flags.IntVar(&o.archives, "max-archives", 0, "the largest `number` of archives that are sent at once (default 24)")
 	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
 	flags.BoolVar(&o.logRequests, "log-requests", false, "print a line for each request")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
@@ -136,6 +136,7 @@ func (o *serveOptions) check() error {
 
 // serveCache opens the stores and serves them until the context ends.
 func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) error {
+	boundGarbage()
 	opts, err := a.cacheServerOptions(ctx, o)
 	if err != nil {
 		return err
