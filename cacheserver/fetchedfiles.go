@@ -23,7 +23,7 @@ import (
 type fetchedFiles struct {
 	dir     string
 	max     int64 // bytes
-	fetches places
+	fetches *places
 	running sync.WaitGroup // fetches
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -96,7 +96,7 @@ func (c *fetchedFiles) path(hash nixhash.Hash) string {
 
 // largest returns the maximum size of an archive that is kept. If such archives are fetched in all places, the directory still has
 // space for one more.
-func (c *fetchedFiles) largest() uint64 { return uint64(c.max) / uint64(cap(c.fetches)+1) }
+func (c *fetchedFiles) largest() uint64 { return uint64(c.max) / uint64(cap(c.fetches.taken)+1) }
 
 // makeRoom deletes files that were not used for the longest time, until size more bytes fit. c.mu is held.
 func (c *fetchedFiles) makeRoom(size int64) error {

@@ -26,7 +26,7 @@ type uploadServer struct {
 	target    store.Store
 	sessions  *sessions
 	spool     *uploads.Spool
-	decoders  places // bodies with a Content-Encoding that are decoded
+	decoders  *places // bodies with a Content-Encoding that are decoded
 }
 
 // openUploads prepares uploads to one of the stores.
