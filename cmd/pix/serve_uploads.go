@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"pix/cacheserver"
 	"pix/nixconf"
@@ -21,7 +20,8 @@ type uploadOptions struct {
 }
 
 // addFlags adds the flags to serve.
-func (o *uploadOptions) addFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
+func (o *uploadOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.BoolVar(&o.anyone, "accept-uploads", false, "accept uploads from every client, if a trusted key has signed them")
 	flags.StringArrayVar(&o.tokenFiles, "upload-token-file", nil, "accept uploads from clients that send a token in this `file`, if a trusted key has signed them")
 	flags.StringArrayVar(&o.trusted, "trusted-token-file", nil, "accept signed and unsigned uploads, and build logs, from clients that send a token in this `file`")
