@@ -22,6 +22,17 @@
 // like a complete one. The URL of an archive has the hash of the archive, so it returns this archive or nothing. Parts of an archive,
 // and files in objects, are not verified: a client that puts the parts together compares the hash.
 //
+// # Uploads
+//
+// With [Options.Uploads], the handler accepts PUT requests as Nix sends them. An archive is verified before anything else uses it,
+// and waits in package uploads until its narinfo arrives, which is compared with it. An object needs a signature by a trusted key,
+// a content address, or a trusted uploader. Nothing that a client sends is believed if it can be computed, and nothing that a store has
+// is replaced. Below /upload, only the store that gets the uploads is served.
+//
+// # Upstream caches
+//
+// An [Upstream] is a store that fetches from another cache what a trusted key has signed. Serve it after the other stores.
+//
 // # Limits
 //
 // A response must make progress (Options.StallTimeout), and few archives are sent or compressed at a time
@@ -36,6 +47,9 @@
 //     sign.go signs.
 //   - archive.go and sender.go send archives; range.go and precondition.go implement the parts of HTTP that they need.
 //     compressed.go sends compressed archives from the directory in compressedfiles.go.
+//   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
+//     the other files, and sessions.go protects uploaded paths from collectors.
+//   - upstream.go fetches from other caches, and fetchedfiles.go keeps archives.
 //   - start.go and files.go are for browsers, health.go and events.go for operators.
 //
 // Source of the files and their names: src/libstore/binary-cache-store.cc in Nix.

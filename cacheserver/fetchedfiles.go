@@ -138,8 +138,8 @@ func (c *fetchedFiles) remove(hash nixhash.Hash) {
 
 // close ends all fetches, and waits for them.
 func (c *fetchedFiles) close() {
-	c.cancel()
-	c.mu.Lock() // no fetch begins after this
+	c.mu.Lock()
+	c.cancel() // no fetch begins after this
 	c.mu.Unlock()
 	c.running.Wait()
 }

@@ -102,7 +102,8 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	n := parseName(path)
 	err := h.serve(w, r, n)
-	if err != nil && (w.status != 0 || r.Context().Err() != nil) {
+	known := errors.As(err, new(*statusError)) // a client that is too slow is answered, although its context has ended
+	if err != nil && (w.status != 0 || r.Context().Err() != nil && !known) {
 		h.observe(r, n, w, start, err)
 		panic(http.ErrAbortHandler) // resets the connection: the client must not take the response for a complete one
 	}

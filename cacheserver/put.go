@@ -81,16 +81,10 @@ func (h *Handler) accepts(k kind) bool {
 // put answers a PUT request. The access is checked before the body is read, so a client that waits for "100 Continue" does not
 // send it in vain.
 func (h *Handler) put(w *response, r *http.Request, n name) error {
-	if !h.accepts(n.kind) {
-		return h.checkMethod(r, n)
-	}
-	by, err := h.checkUploader(w, r)
+	p := &upload{h: h, uploadServer: h.uploads, w: w, r: r, name: n}
+	created, err := p.admitAndReceive()
 	if err != nil {
-		return err
-	}
-	p := &upload{h: h, uploadServer: h.uploads, w: w, r: r, name: n, by: by}
-	created, err := p.receive(r.Context())
-	if err != nil {
+		p.limitRest()
 		return p.refusal(err)
 	}
 	w.Header().Set("Content-Length", "0")
@@ -100,6 +94,17 @@ func (h *Handler) put(w *response, r *http.Request, n name) error {
 		w.WriteHeader(http.StatusOK)
 	}
 	return nil
+}
+
+// admitAndReceive receives the file if the client may upload it. It reports whether the cache did not have the file.
+func (p *upload) admitAndReceive() (created bool, err error) {
+	if !p.h.accepts(p.name.kind) {
+		return false, p.h.checkMethod(p.r, p.name)
+	}
+	if p.by, err = p.h.checkUploader(p.w, p.r); err != nil {
+		return false, err
+	}
+	return p.receive(p.r.Context())
 }
 
 // checkUploader returns the uploader that sends a request.

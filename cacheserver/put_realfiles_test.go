@@ -27,7 +27,14 @@ func TestRealPushLog(t *testing.T) {
 		key := newKey(t, "test-1")
 		d, _, _, drv := realStore(t, s, realConfig(s, key))
 		for _, coding := range []string{"", "br", "xz", "zstd"} {
-			url, dst := pushServer(t, key)
+			if url, _ := pushServer(t, key); coding == "" {
+				if _, stderr, err := d.Run("nix", "store", "copy-log", "--to", url, string(drv)); err == nil || !strings.Contains(stderr, "403") {
+					t.Errorf("a log of an untrusted uploader: %v, %s", err, stderr)
+				}
+			}
+			dst := openLocal(t)
+			srv := serve(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Trusted: true}}, Dir: t.TempDir()}}, dst)
+			url := srv.URL
 			d.MustRun(t, "nix", "store", "copy-log", "--to", url+"?log-compression="+coding, string(drv))
 			d.MustRun(t, "nix", "store", "copy-log", "--to", url+"?log-compression="+coding, string(drv)) // again
 			log, err := store.BuildLog(t.Context(), dst, drv)
@@ -58,7 +65,7 @@ func TestRealPushContentAddressed(t *testing.T) {
 			dst := openLocal(t)
 			srv := serve(t, &cacheserver.Options{
 				TrustedKeys: signature.NewKeySet(key.Public()),
-				Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Token: testToken, Unsigned: unsigned}}, Dir: t.TempDir()},
+				Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Token: testToken, Trusted: unsigned}}, Dir: t.TempDir()},
 			}, dst)
 			url := strings.Replace(srv.URL, "http://", "http://nix:"+testToken+"@", 1)
 			_, stderr, err := d.Run("nix", "copy", "--to", url, "--file", "/tmp/floating.nix")
@@ -133,7 +140,7 @@ func TestRealUpstream(t *testing.T) {
 		}
 		keys := signature.NewKeySet(key.Public())
 		u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: keys, Dir: t.TempDir()})
-		srv := serve(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Unsigned: true}}, Dir: t.TempDir()}}, openLocal(t), u)
+		srv := serve(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Trusted: true}}, Dir: t.TempDir()}}, openLocal(t), u)
 		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", "/tmp/copied", string(top))
 		if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copied", "--verify", "--check-contents"); out != "" {
 			t.Error(out)

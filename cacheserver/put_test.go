@@ -35,7 +35,7 @@ func newPushWorld(t *testing.T, change func(*cacheserver.UploadOptions)) *pushWo
 	t.Helper()
 	w := &pushWorld{key: newKey(t, "test-1"), store: memstore.New(nil)}
 	opts := &cacheserver.UploadOptions{
-		Uploaders: []cacheserver.Uploader{{Name: "me", Token: testToken}, {Name: "trusted", Token: trustedToken, Unsigned: true}},
+		Uploaders: []cacheserver.Uploader{{Name: "me", Token: testToken}, {Name: "trusted", Token: trustedToken, Trusted: true}},
 		Dir:       t.TempDir(),
 	}
 	if change != nil {
@@ -382,9 +382,9 @@ func TestUploadCodings(t *testing.T) {
 		if status, text := put(w.h, testToken, "/"+narinfo.FileName(o.n.Path), encode(t, method, text), "Content-Encoding", method); status != http.StatusCreated {
 			t.Errorf("%s: %d, %s", method, status, text)
 		}
-		bomb := encode(t, method, make([]byte, 8<<20))
-		if status, text := put(w.h, testToken, "/"+narinfo.FileName(o.n.Path), bomb, "Content-Encoding", method); status != http.StatusRequestEntityTooLarge && status != http.StatusUnprocessableEntity {
-			t.Errorf("%s, 8 MiB: %d, %s", method, status, text)
+		bomb := encode(t, method, make([]byte, 1<<20+1))
+		if status, text := put(w.h, testToken, "/nix-cache-info", bomb, "Content-Encoding", method); status != http.StatusRequestEntityTooLarge && status != http.StatusUnprocessableEntity {
+			t.Errorf("%s, 1 MiB: %d, %s", method, status, text)
 		}
 	}
 	o := newPushed(t, "object", fileArchive("contents"), nil, w.key)

@@ -28,6 +28,16 @@ type uploadBody struct {
 	err     error // the error of the client
 }
 
+// limitRest limits the time in which the client may send the rest of a body that is refused. The server reads up to 256 KiB of it
+// before it sends the response, for which some of the time to write must be left.
+func (p *upload) limitRest() {
+	stall := p.h.opts.StallTimeout
+	if stall <= 0 || p.body != nil && p.body.err != nil {
+		return
+	}
+	p.w.control.SetReadDeadline(time.Now().Add(stall / 2)) // a reader without deadlines is no connection
+}
+
 // open returns the body, which may have at most limit bytes as it is sent; -1 is no limit.
 func (p *upload) open(limit int64) io.Reader {
 	src := p.r.Body
@@ -46,7 +56,7 @@ func (b *uploadBody) Read(buf []byte) (int, error) {
 	}
 	n, err := b.src.Read(buf)
 	b.piece -= n
-	if err != nil && b.stall > 0 {
+	if err == io.EOF && b.stall > 0 {
 		b.control.SetReadDeadline(time.Time{}) // the server reads on to notice that the client hangs up, and must not time out
 	}
 	if err != nil && err != io.EOF {

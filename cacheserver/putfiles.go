@@ -46,8 +46,12 @@ func (p *upload) putListing() error {
 	return err
 }
 
-// putLog adds the log of a build. A log does not replace another one, because nothing says which one is right.
+// putLog adds the log of a build. Nothing says whether a log is right, so the uploader must be trusted, as in a daemon of Nix, and
+// a log does not replace another one.
 func (p *upload) putLog(ctx context.Context) (created bool, err error) {
+	if !p.by.Trusted {
+		return false, &statusError{http.StatusForbidden, "only trusted uploaders may add build logs"}
+	}
 	drv, err := p.h.dir.ParseBase(p.name.drv)
 	if err != nil || !drv.IsDerivation() {
 		return false, unacceptable("a log has the name of a derivation, and '%s' is none", p.name.drv)
@@ -114,7 +118,7 @@ func (p *upload) putRealisation(ctx context.Context) (created bool, err error) {
 	if err != nil {
 		return false, unacceptable("the realisation: %v", err)
 	}
-	if !p.by.Unsigned && !isSigned(fingerprint, r.Signatures, p.h.opts.TrustedKeys) {
+	if !p.by.Trusted && !isSigned(fingerprint, r.Signatures, p.h.opts.TrustedKeys) {
 		return false, &statusError{http.StatusForbidden, "the realisation lacks a signature by a trusted key"}
 	}
 	if valid, err := p.target.IsValidPath(ctx, r.OutPath); err != nil {

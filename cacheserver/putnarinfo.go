@@ -107,7 +107,7 @@ func (p *upload) putNew(ctx context.Context, n *narinfo.NarInfo, archive *upload
 	if err := p.checkReferences(ctx, &n.PathInfo); err != nil {
 		return err
 	}
-	opts := &store.AddOptions{NoSignatures: p.by.Unsigned, TrustedKeys: p.h.opts.TrustedKeys}
+	opts := &store.AddOptions{NoSignatures: p.by.Trusted, TrustedKeys: p.h.opts.TrustedKeys}
 	if opts.TrustedKeys == nil {
 		opts.TrustedKeys = signature.KeySet{} // and not the keys of the store
 	}
@@ -156,10 +156,20 @@ func (p *upload) checkReferences(ctx context.Context, info *store.PathInfo) erro
 	}
 	for _, ref := range others {
 		if _, ok := slices.BinarySearch(valid, ref); !ok {
-			return &store.MissingReferenceError{Path: info.Path, Reference: ref, To: "the cache"}
+			return p.missingReference(info.Path, ref)
 		}
 	}
 	return nil
+}
+
+// missingReference returns the error of an object with a reference that the store does not have. The client may have found the
+// reference in another store.
+func (p *upload) missingReference(path, ref storepath.Path) error {
+	missing := &store.MissingReferenceError{Path: path, Reference: ref, To: "the cache"}
+	if len(p.h.stores) > 1 {
+		return unacceptable("%v; upload to the URL with %s at its end, so that the client uploads references that only other stores have", missing, uploadPrefix)
+	}
+	return missing
 }
 
 // checkAddress checks the content address of an object without a trusted signature. Stores do that, but not binary caches,

@@ -42,8 +42,9 @@ type Uploader struct {
 	// Token is the token of the uploader: see [Options.ReadTokens]. It also permits reading. "" is every client.
 	Token string
 
-	// Unsigned accepts objects and realisations without a signature by one of [Options.TrustedKeys].
-	Unsigned bool
+	// Trusted accepts objects and realisations without a signature by one of [Options.TrustedKeys], and build logs, which
+	// cannot be signed.
+	Trusted bool
 }
 
 // setDefaults replaces zero values by the defaults.

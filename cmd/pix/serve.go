@@ -101,8 +101,8 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
 	flags.BoolVar(&o.logRequests, "log-requests", false, "print a line for each request")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
-	o.uploads.addFlags(cmd, flags)
-	o.upstream.addFlags(cmd, flags)
+	o.uploads.addFlags(cmd)
+	o.upstream.addFlags(cmd)
 	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}

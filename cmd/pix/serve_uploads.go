@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"pix/cacheserver"
 	"pix/nixconf"
@@ -21,10 +20,11 @@ type uploadOptions struct {
 }
 
 // addFlags adds the flags to serve.
-func (o *uploadOptions) addFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
+func (o *uploadOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.BoolVar(&o.anyone, "accept-uploads", false, "accept uploads from every client, if a trusted key has signed them")
 	flags.StringArrayVar(&o.tokenFiles, "upload-token-file", nil, "accept uploads from clients that send a token in this `file`, if a trusted key has signed them")
-	flags.StringArrayVar(&o.trusted, "trusted-token-file", nil, "accept signed and unsigned uploads from clients that send a token in this `file`")
+	flags.StringArrayVar(&o.trusted, "trusted-token-file", nil, "accept signed and unsigned uploads, and build logs, from clients that send a token in this `file`")
 	flags.StringVar(&o.dir, "upload-dir", "", "the `directory` for uploaded archives whose narinfos have not arrived yet (default: a temporary one)")
 	flags.StringVar(&o.quota, "upload-quota", "32G", "the `size` of such archives of a client")
 	freeValue(cmd, "upload-quota")
@@ -62,7 +62,7 @@ func (a *app) uploads(ctx context.Context, o *uploadOptions) (*cacheserver.Uploa
 			}
 			for j, token := range tokens {
 				name := fmt.Sprintf("%s, token %d", inputName(file), j+1)
-				opts.Uploaders = append(opts.Uploaders, cacheserver.Uploader{Name: name, Token: token, Unsigned: i == 1})
+				opts.Uploaders = append(opts.Uploaders, cacheserver.Uploader{Name: name, Token: token, Trusted: i == 1})
 			}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"pix/cacheserver"
 	"pix/nixconf"
@@ -24,7 +23,8 @@ type upstreamOptions struct {
 }
 
 // addFlags adds the flags to serve.
-func (o *upstreamOptions) addFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
+func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringArrayVar(&o.uris, "upstream", nil, "the `URI` of a cache from which to fetch what no store has")
 	flags.StringVar(&o.dir, "upstream-dir", "", "the `directory` in which to keep fetched archives (default: keep none)")
 	flags.StringVar(&o.size, "upstream-size", "20G", "the largest `size` of the archives in --upstream-dir, for each --upstream")
