@@ -76,7 +76,11 @@ func (in *inputSet) add(p *part) error {
 		in.objects[p.object.info.Path] = p.object
 		return in.addPath(p.object.info.Path)
 	case pathPart:
-		return in.addPath(storepath.Path(p.text))
+		path, err := storepath.Parse(p.text)
+		if err != nil {
+			return err // cannot happen: StorePath has parsed it
+		}
+		return in.addPath(path)
 	}
 	panic("pixpkgs: unknown kind of part")
 }
