@@ -26,7 +26,7 @@ func Encode(method string, dst io.Writer, level int, size uint64) (io.WriteClose
 		}
 		return orNil[io.WriteCloser](xz.WriterConfig{DictCap: xzDictionary(size)}.NewWriter(dst))
 	case "zstd":
-		return orNil[io.WriteCloser](newZstdWriter(dst, level))
+		return orNil[io.WriteCloser](newZstdWriter(dst, level, size))
 	case "gzip", "br":
 		return orNil[io.WriteCloser](newReusedWriter(encoderKind{method, level}, dst))
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -18,15 +19,16 @@ const zstdFrame = 16 << 20
 var errClosedWriter = errors.New("the writer is closed")
 
 // frameSlots bounds the frames that all writers compress on other goroutines. A writer that gets no slot compresses its frame
-// itself. So the memory is at most one frame for each writer, and one for each processor.
-var frameSlots = make(chan struct{}, runtime.GOMAXPROCS(0))
+// itself. So the memory is one frame for each writer, and one for each of at most 4 processors.
+var frameSlots = make(chan struct{}, min(runtime.GOMAXPROCS(0), 4))
 
 // A zstdWriter compresses contents in frames that do not depend on each other, several at once, as Nix 2.35 does. The
-// header of a frame has the size of its contents, so a decoder can decode several at once too. A goroutine compresses a frame in memory,
+// header of a frame of 256 bytes or more has the size of its contents, so a decoder can decode several at once too. A goroutine compresses a frame in memory,
 // so it ends even if the writer is never closed.
 type zstdWriter struct {
 	dst      io.Writer
 	encoders *sync.Pool  // of *zstd.Encoder
+	left     uint64      // bytes of the expected contents that are in no frame
 	frame    *frameJob   // the contents that are not compressed yet
 	pending  []*frameJob // frames that are compressed, in their order
 	written  bool        // a frame
@@ -44,11 +46,16 @@ type frameJob struct {
 // idleFrames has the *frameJob whose memory can be used again.
 var idleFrames sync.Pool
 
-func newFrameJob() *frameJob {
-	if j, ok := idleFrames.Get().(*frameJob); ok {
-		return j
+// newFrame begins a frame. Growing its memory step by step would take several times as much.
+func (w *zstdWriter) newFrame() {
+	j, ok := idleFrames.Get().(*frameJob)
+	if !ok {
+		j = new(frameJob)
 	}
-	return new(frameJob)
+	n := min(w.left, zstdFrame)
+	w.left -= n
+	j.contents = slices.Grow(j.contents, int(n))
+	w.frame = j
 }
 
 // zstdEncoders has a *sync.Pool of *zstd.Encoder for each level.
@@ -59,7 +66,8 @@ func newZstdEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
 }
 
-func newZstdWriter(dst io.Writer, level int) (*zstdWriter, error) {
+// newZstdWriter returns a writer of contents that should have size bytes. 0 is an unknown size.
+func newZstdWriter(dst io.Writer, level int, size uint64) (*zstdWriter, error) {
 	speed := zstd.SpeedDefault
 	if level != 0 {
 		speed = zstd.EncoderLevelFromZstd(level)
@@ -76,7 +84,9 @@ func newZstdWriter(dst io.Writer, level int) (*zstdWriter, error) {
 		}})
 		pool.(*sync.Pool).Put(e)
 	}
-	return &zstdWriter{dst: dst, encoders: pool.(*sync.Pool), frame: newFrameJob()}, nil
+	w := &zstdWriter{dst: dst, left: size, encoders: pool.(*sync.Pool)}
+	w.newFrame()
+	return w, nil
 }
 
 // Write implements io.Writer. The error may be one of the frames before.
@@ -103,7 +113,7 @@ func (w *zstdWriter) begin() error {
 		}
 	}
 	j := w.frame
-	w.frame = newFrameJob()
+	w.newFrame()
 	w.pending = append(w.pending, j)
 	j.done = make(chan struct{})
 	select {
