@@ -21,7 +21,7 @@ const guardBuffer = 64 << 10
 
 func openZstd(src io.Reader, size uint64) (io.Reader, error) {
 	if size != unlimited && size > zstdFrame && runtime.GOMAXPROCS(0) > 1 {
-		return newZstdReader(src, size), nil
+		return orNil[io.Reader](newZstdReader(src, size))
 	}
 	return lowMemoryZstd(src, size)
 }

@@ -22,7 +22,8 @@ const (
 // never read.
 type zstdReader struct {
 	src     *bufio.Reader
-	left    uint64 // bytes of the expected contents, without the frames that have been read
+	decoder *zstd.Decoder // of single frames
+	left    uint64        // bytes of the expected contents, without the frames that have been read
 	jobs    []*unframeJob
 	memory  uint64 // of jobs and current
 	current *unframeJob
@@ -41,18 +42,12 @@ type unframeJob struct {
 	guard    parallel.Guard // moves a panic to the goroutine of the reader
 }
 
-var (
-	idleUnframeJobs sync.Pool // of *unframeJob
-	// zstdDecoders has decoders of single frames.
-	zstdDecoders = sync.Pool{New: func() any {
-		// The options are valid.
-		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderMaxMemory(maxAheadFrame))
-		return d
-	}}
-)
+var idleUnframeJobs sync.Pool // of *unframeJob
 
-func newZstdReader(src io.Reader, size uint64) *zstdReader {
-	return &zstdReader{src: bufio.NewReaderSize(src, guardBuffer), left: size}
+func newZstdReader(src io.Reader, size uint64) (*zstdReader, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(cap(frameSlots)), zstd.WithDecoderMaxWindow(MaxWindow),
+		zstd.WithDecoderMaxMemory(maxAheadFrame))
+	return &zstdReader{src: bufio.NewReaderSize(src, guardBuffer), decoder: d, left: size}, err
 }
 
 // Read implements io.Reader.
@@ -124,18 +119,16 @@ func (r *zstdReader) readAhead() {
 		r.memory += j.memory
 		j.err, j.done = nil, make(chan struct{})
 		r.jobs = append(r.jobs, j)
-		go j.run()
+		go j.run(r.decoder)
 	}
 }
 
 // run decodes the frame.
-func (j *unframeJob) run() {
+func (j *unframeJob) run(d *zstd.Decoder) {
 	defer close(j.done)
 	j.guard.Call(func() error {
-		d := zstdDecoders.Get().(*zstd.Decoder)
 		j.buffer, j.err = d.DecodeAll(j.frame.Bytes(), j.buffer[:0])
 		j.contents = j.buffer
-		zstdDecoders.Put(d)
 		return nil
 	})
 }

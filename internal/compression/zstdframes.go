@@ -1,6 +1,7 @@
 package compression
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"runtime"
@@ -38,7 +39,7 @@ type zstdWriter struct {
 // A frameJob compresses a frame.
 type frameJob struct {
 	contents []byte
-	frame    []byte
+	frame    bytes.Buffer
 	done     chan struct{}
 	guard    parallel.Guard // moves a panic to the goroutine of the writer
 }
@@ -131,8 +132,14 @@ func (w *zstdWriter) begin() error {
 func (j *frameJob) compress(encoders *sync.Pool) {
 	defer close(j.done)
 	j.guard.Call(func() error {
+		// EncodeAll would do the same, but it receives from a channel of the encoder, which must not be shared by tests in
+		// different synctest bubbles.
 		e := encoders.Get().(*zstd.Encoder)
-		j.frame = e.EncodeAll(j.contents, j.frame[:0])
+		j.frame.Reset()
+		e.ResetContentSize(&j.frame, int64(len(j.contents)))
+		e.Write(j.contents) // a buffer returns no errors
+		e.Close()
+		e.Reset(nil)
 		encoders.Put(e)
 		return nil
 	})
@@ -144,7 +151,7 @@ func (w *zstdWriter) finish() error {
 	w.pending = w.pending[1:]
 	<-j.done
 	j.guard.Repanic()
-	_, err := w.dst.Write(j.frame)
+	_, err := w.dst.Write(j.frame.Bytes())
 	w.written = true
 	j.contents = j.contents[:0]
 	idleFrames.Put(j)

@@ -1,6 +1,7 @@
 package compression
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -82,9 +83,9 @@ func frames(t *testing.T, b []byte) (all [][]byte, sizes []uint64) {
 		if err = header.Decode(b); err != nil || !header.HasFCS {
 			t.Fatalf("%+v, %v", header, err)
 		}
-		d := newZstdReader(bytes.NewReader(b), header.FrameContentSize)
+		src := bufio.NewReader(bytes.NewReader(b))
 		var frame bytes.Buffer
-		if whole, err := readFrame(&frame, d.src, header.FrameContentSize, header.HasCheckSum); !whole || err != nil {
+		if whole, err := readFrame(&frame, src, header.FrameContentSize, header.HasCheckSum); !whole || err != nil {
 			t.Fatal(whole, err)
 		}
 		all, sizes = append(all, b[:frame.Len()]), append(sizes, header.FrameContentSize)
@@ -145,7 +146,11 @@ func TestZstdAhead(t *testing.T) {
 	} {
 		for _, size := range []int{len(c.want), 1 << 40} {
 			src := iotest.HalfReader(strings.NewReader(c.stream))
-			got, err := io.ReadAll(newZstdReader(src, uint64(size)))
+			r, err := newZstdReader(src, uint64(size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(r)
 			if err != nil || string(got) != c.want {
 				t.Errorf("%s: %d bytes of %d, %v", name, len(got), len(c.want), err)
 			}
