@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -19,6 +20,14 @@ import (
 const guardBuffer = 64 << 10
 
 func openZstd(src io.Reader, size uint64) (io.Reader, error) {
+	if size != unlimited && size > zstdFrame && runtime.GOMAXPROCS(0) > 1 {
+		return orNil[io.Reader](newZstdReader(src, size))
+	}
+	return lowMemoryZstd(src, size)
+}
+
+// lowMemoryZstd decodes a stream of frames, one block after the other.
+func lowMemoryZstd(src io.Reader, size uint64) (io.Reader, error) {
 	if size != unlimited {
 		src = newZstdGuard(src, size)
 	}
