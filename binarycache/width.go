@@ -42,7 +42,9 @@ type width struct {
 }
 
 // newWidth returns a width that starts with first and grows up to most.
-func newWidth(first, most int) *width { return &width{first: min(first, most), most: most, now: min(first, most)} }
+func newWidth(first, most int) *width {
+	return &width{first: min(first, most), most: most, now: min(first, most)}
+}
 
 // acquire waits until another request may run. The caller must call release when the request has ended.
 func (w *width) acquire(ctx context.Context) error {
