@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -239,11 +240,17 @@ type compressedArchive struct {
 	listing   *nar.Listing // nil without the option WriteListings
 }
 
+// fileWriters has the buffers of files that are written: most files are smaller than their buffer.
+var fileWriters = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 128<<10) }}
+
 // compress compresses an archive from src to dst, and hashes both forms. The archive should have size bytes; 0 is an
 // unknown size.
 func (s *Store) compress(dst io.Writer, src io.Reader, size uint64) (*compressedArchive, error) {
 	p := &compressedArchive{file: nar.NewHasher(nixhash.SHA256), nar: nar.NewHasher(nixhash.SHA256)}
-	file := bufio.NewWriterSize(io.MultiWriter(dst, p.file), 128<<10)
+	file := fileWriters.Get().(*bufio.Writer)
+	defer fileWriters.Put(file)
+	file.Reset(io.MultiWriter(dst, p.file))
+	defer file.Reset(nil)
 	encoder, err := compression.Encode(s.method(), file, s.opts.CompressionLevel, size)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package nar
 import (
 	"bytes"
 	"io"
+	"sync"
 )
 
 // A RawReader reads the bytes of one archive from a stream and checks them. Read returns
@@ -78,6 +79,8 @@ func (r *RawReader) next() error {
 // copyBuffer is the number of bytes of contents that are copied at a time.
 const copyBuffer = 128 << 10
 
+var copyPieces = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
 // Copy copies the next archive in src to dst unchanged, checks it, and returns its size in
 // bytes. After an error, dst has received a prefix of the archive, and the size is the
 // number of bytes that were read.
@@ -87,14 +90,17 @@ const copyBuffer = 128 << 10
 func Copy(dst io.Writer, src io.Reader) (size int64, err error) {
 	// A valid archive has exactly one encoding, so encoding its entries again results in
 	// the same bytes.
-	r, w := NewReader(src), NewWriter(dst)
-	buf := make([]byte, copyBuffer)
+	r, release := borrowReader(src)
+	defer release()
+	w := NewWriter(dst)
+	buf := copyPieces.Get().(*[copyBuffer]byte)
+	defer copyPieces.Put(buf)
 	for e, err := range r.All() {
 		if err == nil {
 			err = w.WriteEntry(e)
 		}
 		if err == nil {
-			err = copyContents(w, r, buf)
+			err = copyContents(w, r, buf[:])
 		}
 		if err != nil {
 			return r.Offset(), err

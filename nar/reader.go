@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"sync"
 
 	"pix/wire"
 )
@@ -50,6 +51,23 @@ func newWireReader(src io.Reader) *wire.Reader {
 		return wire.NewReader(s, skipBuffer)
 	}
 	return wire.NewReader(src, readerBuffer)
+}
+
+// wireReaders has readers with buffers of readerBuffer bytes. A store has mostly archives that are smaller than such
+// a buffer, so allocating one for each archive is most of the garbage of a copy.
+var wireReaders = sync.Pool{New: func() any { return wire.NewReader(nil, readerBuffer) }}
+
+// borrowReader is [NewReader] with a buffer that is used again. The Reader must not be used after release.
+func borrowReader(src io.Reader) (r *Reader, release func()) {
+	if _, ok := src.(*wire.Reader); ok || seekable(src) != nil {
+		return NewReader(src), func() {}
+	}
+	w := wireReaders.Get().(*wire.Reader)
+	w.Reset(src)
+	return &Reader{src: w}, func() {
+		w.Reset(nil)
+		wireReaders.Put(w)
+	}
 }
 
 // Next skips the unread contents of the current entry and returns the next entry. At the end

@@ -91,7 +91,9 @@ func Restore(ctx context.Context, root *os.Root, name string, src io.Reader, opt
 	if !filepath.IsLocal(name) || checkName(base) != "" {
 		return &fs.PathError{Op: "restore", Path: name, Err: errors.New("the name does not lie within the directory")}
 	}
-	r := &restorer{ctx: ctx, src: NewReader(src), name: filepath.Join(root.Name(), name)}
+	in, release := borrowReader(src)
+	defer release()
+	r := &restorer{ctx: ctx, src: in, name: filepath.Join(root.Name(), name)}
 	if opts != nil {
 		r.opts = *opts
 	}

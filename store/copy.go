@@ -196,12 +196,12 @@ func (r *aheadReader) readBatch(ctx context.Context, from, to int) {
 			if err != nil {
 				break
 			}
-			r.archives[from] <- inMemory(whole)
+			r.archive(from) <- inMemory(whole)
 			from++
 		}
 	}
 	for ; from < to; from++ {
-		r.archives[from] <- r.readOne(ctx, r.infos[from])
+		r.archive(from) <- r.readOne(ctx, r.infos[from])
 	}
 }
 

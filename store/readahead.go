@@ -24,6 +24,9 @@ const (
 	smallArchive = 1 << 20
 	// archivesAhead is the largest total size in bytes of archives in memory.
 	archivesAhead = 32 << 20
+	// objectsAhead is the largest number of archives that are read ahead. Each takes about a kilobyte
+	// besides its contents, so the limit on their size does not bound the memory of tiny ones.
+	objectsAhead = 4096
 	// batchBytes and batchObjects limit a batch of archives. It keeps a distant source busy
 	// until the next request arrives.
 	batchBytes   = 512 << 10
@@ -139,7 +142,8 @@ type aheadReader struct {
 	repair     bool
 	manyReader ManyNARReader // the source, if it has this capability
 	limiter    ReadLimiter   // likewise
-	archives   []chan opened // one for each info
+	archives   []chan opened // a ring; see archive
+	taken      atomic.Int64  // number of archives that were received from it
 	ahead      readAhead     // used by run, and by close after run has ended
 
 	ctx     context.Context // for reading
@@ -147,6 +151,7 @@ type aheadReader struct {
 	guard   *parallel.Guard
 	running sync.WaitGroup // reading goroutines
 
+	objects    *semaphore.Weighted // for archives in the ring
 	memory     *semaphore.Weighted // for small archives, in bytes
 	largeSlots *semaphore.Weighted // for open large archives
 	readSlots  *semaphore.Weighted // for running batches
@@ -164,7 +169,8 @@ type aheadReader struct {
 // newAheadReader starts reading. The caller must call close.
 func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos []*PathInfo, ahead readAhead, opts *CopyOptions) *aheadReader {
 	r := &aheadReader{
-		src: src, infos: infos, ahead: ahead, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, len(infos)), guard: guard,
+		src: src, infos: infos, ahead: ahead, progress: opts.Progress, repair: opts.Repair, archives: make([]chan opened, min(len(infos), objectsAhead)), guard: guard,
+		objects:    semaphore.NewWeighted(objectsAhead),
 		memory:     semaphore.NewWeighted(archivesAhead),
 		largeSlots: semaphore.NewWeighted(largeOpen()),
 		yielded:    make(map[*aheadArchive]bool),
@@ -183,6 +189,10 @@ func newAheadReader(ctx context.Context, guard *parallel.Guard, src Store, infos
 	r.running.Go(r.run)
 	return r
 }
+
+// archive returns the channel of the archive at index i. It belongs to one archive at a time: objects
+// limits the archives that were begun and not received.
+func (r *aheadReader) archive(i int) chan opened { return r.archives[i%len(r.archives)] }
 
 // yieldImports yields the objects. After close it yields an error.
 func (r *aheadReader) yieldImports(yield func(Import, error) bool) {
@@ -216,7 +226,9 @@ func (r *aheadReader) nextArchive(i int) (*aheadArchive, error) {
 	}
 	var o opened
 	select {
-	case o = <-r.archives[i]:
+	case o = <-r.archive(i):
+		r.taken.Add(1)
+		r.objects.Release(1)
 	case <-r.ctx.Done():
 		o.err = context.Cause(r.ctx)
 	}
@@ -290,9 +302,10 @@ func (r *aheadReader) close() {
 		a.Close()
 	}
 	r.running.Wait()
-	for i, archive := range r.archives {
+	first := int(r.taken.Load())
+	for i := first; i < min(len(r.infos), first+len(r.archives)); i++ {
 		select {
-		case o := <-archive:
+		case o := <-r.archive(i):
 			if o.inMemory {
 				r.failures.Succeed()
 				r.ahead[r.infos[i]] = o
@@ -315,11 +328,11 @@ func (r *aheadReader) run() {
 	}
 	for next := 0; next < len(r.infos); {
 		if o, ok := r.ahead[r.infos[next]]; ok {
-			if r.memory.Acquire(r.ctx, int64(r.infos[next].NARSize)) != nil {
+			if r.objects.Acquire(r.ctx, 1) != nil || r.memory.Acquire(r.ctx, int64(r.infos[next].NARSize)) != nil {
 				return
 			}
 			delete(r.ahead, r.infos[next])
-			r.archives[next] <- o
+			r.archive(next) <- o
 			next++
 			continue
 		}
@@ -331,8 +344,14 @@ func (r *aheadReader) run() {
 			size += r.infos[next].NARSize
 			next++
 		}
-		if next == from { // a large archive
+		large := next == from
+		if large {
 			next++
+		}
+		if r.objects.Acquire(r.ctx, int64(next-from)) != nil {
+			return
+		}
+		if large {
 			if r.largeSlots.Acquire(r.ctx, 1) != nil {
 				return
 			}
@@ -346,8 +365,8 @@ func (r *aheadReader) run() {
 		r.running.Go(func() {
 			defer r.readSlots.Release(1)
 			r.guard.Call(func() error {
-				if size == 0 {
-					r.archives[from] <- r.openLarge(r.ctx, r.infos[from])
+				if large {
+					r.archive(from) <- r.openLarge(r.ctx, r.infos[from])
 				} else {
 					r.readBatch(r.ctx, from, to)
 				}

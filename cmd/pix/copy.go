@@ -105,6 +105,7 @@ func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copie
 		if err != nil {
 			return err
 		}
+		boundGarbage()
 		infos, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
 			AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
 			Substitute: o.substitute,
