@@ -20,6 +20,7 @@ type Handler struct {
 	opts       Options
 	readTokens tokenSet
 	signer     signer
+	found      foundPaths
 
 	archives   *places // archives that are sent while they are read
 	small      *places // archives that are read before they are sent
