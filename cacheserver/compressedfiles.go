@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pix/internal/compression"
+	"pix/internal/parallel"
 	"pix/nixhash"
 )
 
@@ -258,7 +259,11 @@ func (c *compressedFiles) begin(hash nixhash.Hash, a *archive, g *growingFile) (
 		defer g.close()
 		defer c.encoders.release()
 		defer g.cancel()
-		name, err := g.compress(a, hash)
+		var name compressedName
+		err := new(parallel.Guard).Call(func() (err error) { // a panic of a store ends the requests, and not the program
+			name, err = g.compress(a, hash)
+			return err
+		})
 		c.finish(hash, size, g, name, err)
 	})
 	return nil, nil, nil
@@ -288,7 +293,8 @@ type growingFile struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	users   int // the writer and the readers
+	users   int         // the writer and the readers
+	lonely  *time.Timer // cancels the writer; not nil if it is the only user
 	written int64
 	changed chan struct{} // closed and replaced when a field changes
 	ended   bool
@@ -301,7 +307,15 @@ func (g *growingFile) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.users++
+	if g.lonely != nil {
+		g.lonely.Stop()
+		g.lonely = nil
+	}
 }
+
+// maxLonely is how long an archive is compressed without a client that waits for it. A client may come back and resume, but a store
+// that does not answer must not keep an encoder.
+const maxLonely = 5 * time.Minute
 
 // discard removes a file that is not used.
 func (g *growingFile) discard() {
@@ -314,8 +328,11 @@ func (g *growingFile) discard() {
 func (g *growingFile) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.users--; g.users == 0 {
+	switch g.users--; {
+	case g.users == 0:
 		g.file.Close()
+	case g.users == 1 && !g.ended:
+		g.lonely = time.AfterFunc(maxLonely, g.cancel)
 	}
 }
 
@@ -366,6 +383,9 @@ func (g *growingFile) end(name compressedName, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended, g.name = true, name
+	if g.lonely != nil {
+		g.lonely.Stop()
+	}
 	if g.err == nil {
 		g.err = err
 	}

@@ -20,6 +20,7 @@ type Handler struct {
 	opts       Options
 	readTokens tokenSet
 	signer     *signer
+	found      *foundPaths
 
 	archives   *places // archives that are sent while they are read
 	small      *places // archives that are read before they are sent
@@ -43,13 +44,13 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
-	h.signer = &signer{keys: h.opts.Keys}
+	h.signer, h.found = &signer{keys: h.opts.Keys}, new(foundPaths)
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
 	}
 	h.small = newPlaces(smallReads)
-	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(h.opts.MaxEncoders)
+	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(2*h.opts.MaxEncoders)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
 		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
 			return nil, err

@@ -169,16 +169,33 @@ func TestDeadlineEnds(t *testing.T) {
 	}
 }
 
-// A panic of a store ends one request.
+// A badReader panics.
+type badReader struct{ io.ReadCloser }
+
+func (badReader) Read([]byte) (int, error) { panic(http.ErrAbortHandler) }
+
+// A panic of a store ends one request, also if it comes on another goroutine.
 func TestPanic(t *testing.T) {
 	mem := memstore.New(nil)
-	path := addText(t, mem, "x", "hello")
-	srv := serve(t, nil, &damagedStore{mem, func(storepath.Path, io.ReadCloser) (io.ReadCloser, error) { panic(http.ErrAbortHandler) }})
-	url := srv.URL + "/" + narInfoOf(t, srv.Config.Handler, path).URL
-	if _, err := readAll(t, url); err == nil {
-		t.Error("a complete response")
-	}
-	if body, err := readAll(t, srv.URL+"/nix-cache-info"); err != nil || len(body) == 0 {
-		t.Error(err)
+	small, large := addText(t, mem, "x", "hello"), addText(t, mem, "y", strings.Repeat("x", 2<<20))
+	for _, opts := range []*cacheserver.Options{nil, {Compress: true, CompressedDir: t.TempDir()}} {
+		srv := serve(t, opts, &damagedStore{mem, func(_ storepath.Path, r io.ReadCloser) (io.ReadCloser, error) {
+			r.Close()
+			return badReader{r}, nil
+		}})
+		for _, path := range []storepath.Path{small, large} {
+			resp, err := http.Get(srv.URL + "/" + narInfoOf(t, srv.Config.Handler, path).URL)
+			if err != nil {
+				continue
+			}
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err == nil && resp.StatusCode == 200 {
+				t.Errorf("%s: a complete response", path)
+			}
+		}
+		if body, err := readAll(t, srv.URL+"/nix-cache-info"); err != nil || len(body) == 0 {
+			t.Error(err)
+		}
 	}
 }

@@ -39,7 +39,7 @@ type Options struct {
 	// time are deleted. 0 means 10 GiB.
 	CompressedSize int64
 
-	// MaxEncoders is the maximum number of large archives that are compressed at a time, and of listings that are computed.
+	// MaxEncoders is the maximum number of large archives that are compressed at a time. Twice as many listings are computed.
 	// An encoder uses about 30 MB. 0 is half of the number of processors, and at most 4.
 	MaxEncoders int
 

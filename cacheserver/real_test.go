@@ -1,8 +1,11 @@
 package cacheserver_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"pix/cacheserver"
@@ -11,6 +14,7 @@ import (
 	"pix/localstore"
 	"pix/signature"
 	"pix/store"
+	"pix/store/memstore"
 	"pix/storepath"
 )
 
@@ -188,5 +192,73 @@ func TestRealToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.MustRun(t, append(args, "--option", "netrc-file", "/tmp/netrc")...)
+	})
+}
+
+// A cutter breaks the first response with each archive after some bytes.
+type cutter struct {
+	http.Handler
+	mu      sync.Mutex
+	resumed int // number of requests with a range
+	cut     map[string]bool
+}
+
+func (c *cutter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, "/nar/") {
+		c.Handler.ServeHTTP(w, r)
+		return
+	}
+	c.mu.Lock()
+	first := !c.cut[r.URL.Path]
+	c.cut[r.URL.Path] = true
+	if r.Header.Get("Range") != "" {
+		c.resumed++
+	}
+	c.mu.Unlock()
+	if first {
+		w = &cutWriter{w, 100_000}
+	}
+	c.Handler.ServeHTTP(w, r)
+}
+
+// A cutWriter breaks the connection after some bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left < 0 {
+		http.NewResponseController(w.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Every Nix resumes a broken download, of a compressed archive, too.
+func TestRealResume(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d := realnix.Start(t, s, &realnix.Options{Config: realConfig(s, key)})
+		from := memstore.New(nil)
+		path, _ := addRandom(t, from, 1)
+		all := map[string]*cacheserver.Options{"plain": {}}
+		if !isOld(s) {
+			all["zstd"] = &cacheserver.Options{Compress: true, CompressedDir: t.TempDir()}
+		}
+		for name, opts := range all {
+			c := &cutter{Handler: newHandler(t, opts, from), cut: make(map[string]bool)}
+			srv := httptest.NewServer(c)
+			defer srv.Close()
+			d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--no-check-sigs", "--from", srv.URL, "--to", "/tmp/"+name, string(path))
+			c.mu.Lock()
+			if len(c.cut) != 1 || c.resumed != 1 {
+				t.Errorf("%s: %d archives were cut, %d requests had a range", name, len(c.cut), c.resumed)
+			}
+			c.mu.Unlock()
+			if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/"+name, "--verify", "--check-contents"); out != "" {
+				t.Error(out)
+			}
+		}
 	})
 }
