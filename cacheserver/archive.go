@@ -44,7 +44,7 @@ func (h *Handler) serveArchive(w *response, r *http.Request, n name) error {
 // not have the archive.
 func (h *Handler) lookUpArchive(ctx context.Context, n name) (store.Store, *store.PathInfo, error) {
 	for _, s := range h.stores {
-		info, err := queryHashPart(ctx, s, n.hashPart)
+		info, err := h.queryHashPart(ctx, s, n.hashPart)
 		switch {
 		case err != nil && isAbsent(err):
 			continue

@@ -20,6 +20,7 @@ type Handler struct {
 	opts       Options
 	readTokens tokenSet
 	signer     *signer
+	found      *foundPaths
 
 	archives   *places // archives that are sent while they are read
 	small      *places // archives that are read before they are sent
@@ -43,7 +44,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
-	h.signer = &signer{keys: h.opts.Keys}
+	h.signer, h.found = &signer{keys: h.opts.Keys}, new(foundPaths)
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ func (h *Handler) serveHealth(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	for _, s := range h.stores {
-		if _, err := queryHashPart(ctx, s, "00000000000000000000000000000000"); err != nil && !isAbsent(err) {
+		if _, err := h.queryHashPart(ctx, s, "00000000000000000000000000000000"); err != nil && !isAbsent(err) {
 			return &statusError{http.StatusServiceUnavailable, "a store does not answer"}
 		}
 	}
