@@ -10,11 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ordinaryUser owns the files of AsOrdinaryUser in a test that root runs.
-const ordinaryUser = 65534
 
 // AsOrdinaryUser calls do with the rights of an ordinary user on files, and a temporary directory that this user owns.
-// The rights are those of the goroutine of do, and not of other goroutines that it starts.
+// Goroutines that do starts keep the rights of root.
 func AsOrdinaryUser(t testing.TB, do func(dir string)) {
 	t.Helper()
 	dir := t.TempDir()
@@ -23,13 +21,13 @@ func AsOrdinaryUser(t testing.TB, do func(dir string)) {
 		return
 	}
 	// The parent of the directory is private as well.
-	if err := errors.Join(os.Chown(filepath.Dir(dir), ordinaryUser, ordinaryUser), os.Chown(dir, ordinaryUser, ordinaryUser)); err != nil {
+	if err := errors.Join(os.Chown(filepath.Dir(dir), Nobody, Nobody), os.Chown(dir, Nobody, Nobody)); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlock it: the thread ends with the goroutine
-		err := errors.Join(unix.Setfsgid(ordinaryUser), unix.Setfsuid(ordinaryUser))
+		err := errors.Join(unix.Setfsgid(Nobody), unix.Setfsuid(Nobody))
 		defer func() { ended <- err }() // also if do ends the test
 		if err == nil {
 			do(dir)
