@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-
 // AsOrdinaryUser calls do with the rights of an ordinary user on files, and a temporary directory that this user owns.
 // Goroutines that do starts keep the rights of root.
 func AsOrdinaryUser(t testing.TB, do func(dir string)) {
