@@ -106,6 +106,10 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}
+	for _, name := range []string{"tls-certificate", "tls-key", "read-token-file"} {
+		completeFlag(cmd, name, cobra.FixedCompletions(nil, files))
+	}
+	completeFlag(cmd, "compressed-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	otherNames(cmd, map[string]string{"secret-key-file": "key-file"})
 }
 
