@@ -28,6 +28,20 @@ func (o *uploadOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.dir, "upload-dir", "", "the `directory` for uploaded archives whose narinfos have not arrived yet (default: a temporary one)")
 	flags.StringVar(&o.quota, "upload-quota", "32G", "the `size` of such archives of a client")
 	freeValue(cmd, "upload-quota")
+	for _, name := range []string{"upload-token-file", "trusted-token-file"} {
+		completeFlag(cmd, name, completeFiles)
+	}
+	completeFlag(cmd, "upload-dir", completeDirs)
+}
+
+// completeFiles completes the names of files.
+func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// completeDirs completes the names of directories.
+func completeDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
 // isSet reports whether uploads are accepted.

@@ -31,6 +31,7 @@ func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.otherHosts, "upstream-other-hosts", false, "follow redirects and URLs of upstream caches to other hosts")
 	freeValue(cmd, "upstream-size")
 	completeFlag(cmd, "upstream", completeURIs)
+	completeFlag(cmd, "upstream-dir", completeDirs)
 }
 
 // check returns an error if the flags are wrong.
