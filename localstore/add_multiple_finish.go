@@ -218,7 +218,7 @@ func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 		}
 		return nil
 	}
-	for _, item := range placed {
+	for _, item := range referencesFirst(placed) {
 		err := b.checkReferences(item.info)
 		if err == nil {
 			_, err = b.s.registerWith(b.late, roots, true, texts, item.info)
@@ -235,6 +235,32 @@ func (b *batch) register(roots temproots.Held, placed []*batchItem) error {
 		}
 	}
 	return nil
+}
+
+// referencesFirst returns objects sorted so that each comes after the objects that it refers to. One transaction accepts
+// them in any order, but one by one, an object can only be registered after its references. Objects that refer to each
+// other in a cycle stay in any order, and cannot be registered.
+func referencesFirst(items []*batchItem) []*batchItem {
+	left := make(map[storepath.Path]*batchItem, len(items))
+	for _, item := range items {
+		left[item.info.Path] = item
+	}
+	sorted := make([]*batchItem, 0, len(items))
+	var visit func(item *batchItem)
+	visit = func(item *batchItem) {
+		if item == nil {
+			return
+		}
+		delete(left, item.info.Path)
+		for _, ref := range item.info.References {
+			visit(left[ref])
+		}
+		sorted = append(sorted, item)
+	}
+	for _, item := range items {
+		visit(left[item.info.Path])
+	}
+	return sorted
 }
 
 // releaseLocks releases the locks of objects. cleanUp does not remove the objects then.
