@@ -54,7 +54,8 @@ func (c *Conn) addText(ctx context.Context, name, contents string, references []
 // its archive. The daemon computes the path. Unless the method is Git, the client computes it, too,
 // and if they differ, the error is an [*AnswerError]. The references must be valid already. If the
 // daemon does not support the method or the algorithm, the error is [errors.ErrUnsupported],
-// and nothing is read or sent.
+// and nothing is read or sent. Since protocol 1.25, the same is true of the error ([*storepath.Error])
+// for a name, method and references that no object can have together.
 //
 // Contents are read on another goroutine, but not after AddToStore has returned: see the
 // package documentation for a Read that blocks. If they cannot be read to their end, the
@@ -84,6 +85,9 @@ func (c *Conn) AddToStore(ctx context.Context, name string, m storepath.Method, 
 func (c *Conn) addContents(ctx context.Context, name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path, contents io.Reader, o store.AddOptions) (*store.PathInfo, error) {
 	if c.Version() < framedAdd {
 		return c.addOld(ctx, name, m, a, references, contents, o)
+	}
+	if err := c.checkAddable(name, m, a, references); err != nil {
+		return nil, err
 	}
 	req := &protocol.AddToStoreRequest{Name: name, Method: m, Algorithm: a, References: references, Repair: o.Repair}
 	reply, err := upload[protocol.AddToStoreReply](ctx, c, req, readerBody(contents))

@@ -77,6 +77,20 @@ func (h *contentHash) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// checkAddable returns an error if no object can have such a content address. Nix 2.8 ends the connection without an
+// error for references that the method does not allow.
+func (c *Conn) checkAddable(name string, m storepath.Method, a nixhash.Algorithm, references []storepath.Path) error {
+	if !a.IsValid() {
+		return nil // the request cannot be encoded
+	}
+	ca, err := storepath.NewContentAddress(m, nixhash.Sum(a, nil))
+	if err != nil {
+		return err
+	}
+	_, err = c.Dir().FixedOutputPath(name, ca, storepath.References{Others: references})
+	return err
+}
+
 // checkAdded returns an error unless the daemon has added the contents under the path that follows from them.
 func (c *Conn) checkAdded(op protocol.Op, name string, h *contentHash, references []storepath.Path, got *store.PathInfo) error {
 	if h.hasher == nil {

@@ -49,7 +49,7 @@ func TestStreamChild(t *testing.T) {
 // Another process can add the same stream immediately.
 func TestKilledStream(t *testing.T) {
 	n := streamTexts()
-	for range tenth(50) {
+	for range tenth(30) {
 		root := t.TempDir()
 		killStream(t, root, 1+rand.IntN(n+1))
 		s := open(t, Options{Root: root})
