@@ -24,10 +24,15 @@ var showForms = [][]string{
 	{}, {"--json-version", "1"}, {"--json-version", "2"}, {"--json-version", "3"}, {"--json-version", "4"},
 }
 
+// sampled is the distance between two derivations that go through the command.
+const sampled = 71
+
 // The output of drv-show in each form, and the .drv file itself, go into drv-add and give the same path, for real
-// derivations. Sources and inputs are in the store.
+// derivations. Sources and inputs are in the store. A few derivations go through the command. The long test checks every
+// derivation: it calls the function of drv-add and keeps the modulo hashes, which each command would compute again for
+// all inputs.
 func TestDrvRoundTrip(t *testing.T) {
-	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, 71
+	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, sampled
 	if os.Getenv("PIX_LONG") != "" {
 		names, every = append(names, "corepkgs-texlive"), 1
 	}
@@ -62,9 +67,10 @@ func checkRoundTrips(t *testing.T, folder string, dir storepath.Dir, every int) 
 			continue
 		}
 		if every == 1 {
-			r.check(files[i], showForms...)
-		} else {
-			r.check(files[i], showForms[i/every%len(showForms)])
+			r.check(files[i], r.addNamed, showForms...)
+		}
+		if i%sampled == 0 {
+			r.check(files[i], r.addByCommand, showForms[i/sampled%len(showForms)])
 		}
 	}
 	if every == 1 {
@@ -85,12 +91,14 @@ type drvRoundTrip struct {
 	added   map[string]error // by file
 	plain   map[string]bool  // files of which the formats of Nix can represent the closure
 	used    map[string]bool  // inputs of plain files
+	hashes  moduloHashes     // of derivations that addNamed added, and of their inputs
 	checked int
 }
 
 func newDrvRoundTrip(t *testing.T, folder string, dir storepath.Dir) *drvRoundTrip {
 	return &drvRoundTrip{
 		t: t, folder: folder, dir: dir, added: make(map[string]error), plain: make(map[string]bool), used: make(map[string]bool),
+		hashes: make(moduloHashes),
 		daemon: daemontest.New(t, &daemontest.Options{StoreDir: dir}),
 	}
 }
@@ -156,25 +164,51 @@ func (r *drvRoundTrip) addSource(path storepath.Path) error {
 	return err
 }
 
-// check shows a derivation in forms and adds the output.
-func (r *drvRoundTrip) check(file string, forms ...[]string) {
+// check shows a derivation in forms and adds the output with add. It adds the file as well.
+func (r *drvRoundTrip) check(file string, add func(text, name string) string, forms ...[]string) {
 	r.t.Helper()
-	r.checked++
 	want := string(r.dir) + "/" + file + "\n"
 	name := strings.TrimSuffix(file[storepath.HashPartLen+1:], storepath.DerivationExt)
 	drv := filepath.Join(r.folder, file)
-	if text, err := os.ReadFile(drv); err != nil || !utf8.Valid(text) {
+	text, err := os.ReadFile(drv)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if !utf8.Valid(text) {
 		forms = showForms[:1] // the formats of Nix cannot represent the bytes
 	}
 	for _, form := range forms {
+		r.checked++
 		shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
-		if got := r.pix(shown, "drv-add", "--name", name); got != want {
+		if got := add(shown, name); got != want {
 			r.t.Errorf("%s in the form %s is added as %s", file, form, got)
 		}
 	}
-	if got := r.pix("", "drv-add", drv); got != want {
+	r.checked++
+	if got := add(string(text), name); got != want {
 		r.t.Errorf("the file %s is added as %s", file, got)
 	}
+}
+
+// addByCommand adds a derivation with the command, and returns the output.
+func (r *drvRoundTrip) addByCommand(text, name string) string {
+	r.t.Helper()
+	return r.pix(text, "drv-add", "--name", name)
+}
+
+// addNamed adds a derivation with the function of drv-add, and returns the line that drv-add prints.
+func (r *drvRoundTrip) addNamed(text, name string) string {
+	r.t.Helper()
+	news, err := parseNews(r.dir, text, name)
+	if err != nil || len(news) != 1 {
+		r.t.Errorf("%s: %d derivations, %v", name, len(news), err)
+		return ""
+	}
+	path, err := news[0].add(r.t.Context(), r.daemon.Store, r.hashes)
+	if err != nil {
+		r.t.Errorf("%s: %v", name, err)
+	}
+	return string(path) + "\n"
 }
 
 // checkDocuments shows all plain derivations in one document, in each version of the format of Nix, and adds it.
