@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -19,18 +21,15 @@ import (
 	"pix/storepath"
 )
 
-// showForms are the arguments of drv-show for each form of its output.
-var showForms = [][]string{
-	{}, {"--json-version", "1"}, {"--json-version", "2"}, {"--json-version", "3"}, {"--json-version", "4"},
-}
+// showForms are the forms of the output of drv-show: 0 is its own, and the others are the versions of the format of Nix.
+var showForms = []int{0, 1, 2, 3, 4}
 
 // sampled is the distance between two derivations that go through the command.
 const sampled = 71
 
 // The output of drv-show in each form, and the .drv file itself, go into drv-add and give the same path, for real
 // derivations. Sources and inputs are in the store. A few derivations go through the command. The long test checks every
-// derivation: it calls the function of drv-add and keeps the modulo hashes, which each command would compute again for
-// all inputs.
+// derivation with the functions below the command, because each command computes the hashes of all inputs again.
 func TestDrvRoundTrip(t *testing.T) {
 	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, sampled
 	if os.Getenv("PIX_LONG") != "" {
@@ -67,10 +66,10 @@ func checkRoundTrips(t *testing.T, folder string, dir storepath.Dir, every int) 
 			continue
 		}
 		if every == 1 {
-			r.check(files[i], r.addNamed, showForms...)
+			r.check(files[i], r.show, r.addNamed, showForms...)
 		}
 		if i%sampled == 0 {
-			r.check(files[i], r.addByCommand, showForms[i/sampled%len(showForms)])
+			r.check(files[i], r.showByCommand, r.addByCommand, showForms[i/sampled%len(showForms)])
 		}
 	}
 	if every == 1 {
@@ -164,8 +163,8 @@ func (r *drvRoundTrip) addSource(path storepath.Path) error {
 	return err
 }
 
-// check shows a derivation in forms and adds the output with add. It adds the file as well.
-func (r *drvRoundTrip) check(file string, add func(text, name string) string, forms ...[]string) {
+// check shows a derivation in forms and adds the output. It adds the file as well.
+func (r *drvRoundTrip) check(file string, show func(drv string, form int) string, add func(text, name string) string, forms ...int) {
 	r.t.Helper()
 	want := string(r.dir) + "/" + file + "\n"
 	name := strings.TrimSuffix(file[storepath.HashPartLen+1:], storepath.DerivationExt)
@@ -179,9 +178,8 @@ func (r *drvRoundTrip) check(file string, add func(text, name string) string, fo
 	}
 	for _, form := range forms {
 		r.checked++
-		shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
-		if got := add(shown, name); got != want {
-			r.t.Errorf("%s in the form %s is added as %s", file, form, got)
+		if got := add(show(drv, form), name); got != want {
+			r.t.Errorf("%s in the form %d is added as %s", file, form, got)
 		}
 	}
 	r.checked++
@@ -190,25 +188,61 @@ func (r *drvRoundTrip) check(file string, add func(text, name string) string, fo
 	}
 }
 
+// showByCommand shows a derivation with the command.
+func (r *drvRoundTrip) showByCommand(drv string, form int) string {
+	r.t.Helper()
+	args := []string{"drv-show", drv}
+	if form > 0 {
+		args = append(args, "--json-version", strconv.Itoa(form))
+	}
+	return r.pix("", args...)
+}
+
 // addByCommand adds a derivation with the command, and returns the output.
 func (r *drvRoundTrip) addByCommand(text, name string) string {
 	r.t.Helper()
 	return r.pix(text, "drv-add", "--name", name)
 }
 
-// addNamed adds a derivation with the function of drv-add, and returns the line that drv-add prints.
+// show shows a derivation with the functions of drv-show.
+func (r *drvRoundTrip) show(drv string, form int) string {
+	r.t.Helper()
+	return r.showAll([]string{drv}, form, false)
+}
+
+func (r *drvRoundTrip) showAll(drvs []string, form int, recursive bool) string {
+	r.t.Helper()
+	var stdout strings.Builder
+	a := newApp(nil, &stdout, io.Discard, r.getenv)
+	err := a.withDerivations(func(src *drvSource) error {
+		if form == 0 {
+			return a.showFiles(r.t.Context(), src, drvs)
+		}
+		return a.showDocument(r.t.Context(), src, drvs, drvShowOptions{version: form, recursive: recursive})
+	})
+	if err != nil {
+		r.t.Errorf("%s in the form %d: %v", drvs, form, err)
+	}
+	return stdout.String()
+}
+
+// addNamed adds derivations with the functions of drv-add, and returns the lines that drv-add prints. It keeps the modulo
+// hashes.
 func (r *drvRoundTrip) addNamed(text, name string) string {
 	r.t.Helper()
 	news, err := parseNews(r.dir, text, name)
-	if err != nil || len(news) != 1 {
-		r.t.Errorf("%s: %d derivations, %v", name, len(news), err)
-		return ""
-	}
-	path, err := news[0].add(r.t.Context(), r.daemon.Store, r.hashes)
 	if err != nil {
 		r.t.Errorf("%s: %v", name, err)
 	}
-	return string(path) + "\n"
+	var lines strings.Builder
+	for _, n := range news {
+		path, err := n.add(r.t.Context(), r.daemon.Store, r.hashes)
+		if err != nil {
+			r.t.Errorf("%s: %v", name, err)
+		}
+		lines.WriteString(string(path) + "\n")
+	}
+	return lines.String()
 }
 
 // checkDocuments shows all plain derivations in one document, in each version of the format of Nix, and adds it.
@@ -226,10 +260,9 @@ func (r *drvRoundTrip) checkDocuments() {
 	}
 	slices.Sort(all)
 	for _, form := range showForms[1:] {
-		shown := r.pix("", append(append([]string{"drv-show", "-r"}, tops...), form...)...)
-		got := slices.Sorted(strings.Lines(r.pix(shown, "drv-add")))
+		got := slices.Sorted(strings.Lines(r.addNamed(r.showAll(tops, form, true), "")))
 		if !slices.Equal(got, all) {
-			r.t.Errorf("of %d derivations in the form %s, %d were added", len(all), form, len(got))
+			r.t.Errorf("of %d derivations in the form %d, %d were added", len(all), form, len(got))
 		}
 	}
 	r.t.Logf("%d derivations in documents of %d", len(all), len(tops))
@@ -238,10 +271,20 @@ func (r *drvRoundTrip) checkDocuments() {
 // pix runs the command and returns its output.
 func (r *drvRoundTrip) pix(stdin string, args ...string) string {
 	r.t.Helper()
-	env := map[string]string{"NIX_DAEMON_SOCKET_PATH": r.daemon.Socket(), "NIX_STORE_DIR": string(r.dir)}
 	var stdout, stderr bytes.Buffer
-	if code := run(args, strings.NewReader(stdin), &stdout, &stderr, func(name string) string { return env[name] }); code != 0 {
+	if code := run(args, strings.NewReader(stdin), &stdout, &stderr, r.getenv); code != 0 {
 		r.t.Errorf("pix %s: exit code %d, %s", strings.Join(args, " "), code, stderr.Bytes())
 	}
 	return stdout.String()
+}
+
+// getenv has the environment of the command.
+func (r *drvRoundTrip) getenv(name string) string {
+	switch name {
+	case "NIX_DAEMON_SOCKET_PATH":
+		return r.daemon.Socket()
+	case "NIX_STORE_DIR":
+		return string(r.dir)
+	}
+	return ""
 }
