@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -19,15 +21,17 @@ import (
 	"pix/storepath"
 )
 
-// showForms are the arguments of drv-show for each form of its output.
-var showForms = [][]string{
-	{}, {"--json-version", "1"}, {"--json-version", "2"}, {"--json-version", "3"}, {"--json-version", "4"},
-}
+// showForms are the forms of the output of drv-show: 0 is its own, and the others are the versions of the format of Nix.
+var showForms = []int{0, 1, 2, 3, 4}
+
+// sampled is the distance between two derivations that go through the command.
+const sampled = 71
 
 // The output of drv-show in each form, and the .drv file itself, go into drv-add and give the same path, for real
-// derivations. Sources and inputs are in the store.
+// derivations. Sources and inputs are in the store. A few derivations go through the command. The long test checks every
+// derivation with the functions below the command, because each command computes the hashes of all inputs again.
 func TestDrvRoundTrip(t *testing.T) {
-	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, 71
+	names, every := []string{"corepkgs-aiohttp", "guix-hello", "nix-features"}, sampled
 	if os.Getenv("PIX_LONG") != "" {
 		names, every = append(names, "corepkgs-texlive"), 1
 	}
@@ -62,9 +66,10 @@ func checkRoundTrips(t *testing.T, folder string, dir storepath.Dir, every int) 
 			continue
 		}
 		if every == 1 {
-			r.check(files[i], showForms...)
-		} else {
-			r.check(files[i], showForms[i/every%len(showForms)])
+			r.check(files[i], r.show, r.addNamed, showForms...)
+		}
+		if i%sampled == 0 {
+			r.check(files[i], r.showByCommand, r.addByCommand, showForms[i/sampled%len(showForms)])
 		}
 	}
 	if every == 1 {
@@ -85,12 +90,14 @@ type drvRoundTrip struct {
 	added   map[string]error // by file
 	plain   map[string]bool  // files of which the formats of Nix can represent the closure
 	used    map[string]bool  // inputs of plain files
+	hashes  moduloHashes     // of derivations that addNamed added, and of their inputs
 	checked int
 }
 
 func newDrvRoundTrip(t *testing.T, folder string, dir storepath.Dir) *drvRoundTrip {
 	return &drvRoundTrip{
 		t: t, folder: folder, dir: dir, added: make(map[string]error), plain: make(map[string]bool), used: make(map[string]bool),
+		hashes: make(moduloHashes),
 		daemon: daemontest.New(t, &daemontest.Options{StoreDir: dir}),
 	}
 }
@@ -156,25 +163,86 @@ func (r *drvRoundTrip) addSource(path storepath.Path) error {
 	return err
 }
 
-// check shows a derivation in forms and adds the output.
-func (r *drvRoundTrip) check(file string, forms ...[]string) {
+// check shows a derivation in forms and adds the output. It adds the file as well.
+func (r *drvRoundTrip) check(file string, show func(drv string, form int) string, add func(text, name string) string, forms ...int) {
 	r.t.Helper()
-	r.checked++
 	want := string(r.dir) + "/" + file + "\n"
 	name := strings.TrimSuffix(file[storepath.HashPartLen+1:], storepath.DerivationExt)
 	drv := filepath.Join(r.folder, file)
-	if text, err := os.ReadFile(drv); err != nil || !utf8.Valid(text) {
+	text, err := os.ReadFile(drv)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if !utf8.Valid(text) {
 		forms = showForms[:1] // the formats of Nix cannot represent the bytes
 	}
 	for _, form := range forms {
-		shown := r.pix("", append([]string{"drv-show", drv}, form...)...)
-		if got := r.pix(shown, "drv-add", "--name", name); got != want {
-			r.t.Errorf("%s in the form %s is added as %s", file, form, got)
+		r.checked++
+		if got := add(show(drv, form), name); got != want {
+			r.t.Errorf("%s in the form %d is added as %s", file, form, got)
 		}
 	}
-	if got := r.pix("", "drv-add", drv); got != want {
+	r.checked++
+	if got := add(string(text), name); got != want {
 		r.t.Errorf("the file %s is added as %s", file, got)
 	}
+}
+
+// showByCommand shows a derivation with the command.
+func (r *drvRoundTrip) showByCommand(drv string, form int) string {
+	r.t.Helper()
+	args := []string{"drv-show", drv}
+	if form > 0 {
+		args = append(args, "--json-version", strconv.Itoa(form))
+	}
+	return r.pix("", args...)
+}
+
+// addByCommand adds a derivation with the command, and returns the output.
+func (r *drvRoundTrip) addByCommand(text, name string) string {
+	r.t.Helper()
+	return r.pix(text, "drv-add", "--name", name)
+}
+
+// show shows a derivation with the functions of drv-show.
+func (r *drvRoundTrip) show(drv string, form int) string {
+	r.t.Helper()
+	return r.showAll([]string{drv}, form, false)
+}
+
+func (r *drvRoundTrip) showAll(drvs []string, form int, recursive bool) string {
+	r.t.Helper()
+	var stdout strings.Builder
+	a := newApp(nil, &stdout, io.Discard, r.getenv)
+	err := a.withDerivations(func(src *drvSource) error {
+		if form == 0 {
+			return a.showFiles(r.t.Context(), src, drvs)
+		}
+		return a.showDocument(r.t.Context(), src, drvs, drvShowOptions{version: form, recursive: recursive})
+	})
+	if err != nil {
+		r.t.Errorf("%s in the form %d: %v", drvs, form, err)
+	}
+	return stdout.String()
+}
+
+// addNamed adds derivations with the functions of drv-add, and returns the lines that drv-add prints. It keeps the modulo
+// hashes.
+func (r *drvRoundTrip) addNamed(text, name string) string {
+	r.t.Helper()
+	news, err := parseNews(r.dir, text, name)
+	if err != nil {
+		r.t.Errorf("%s: %v", name, err)
+	}
+	var lines strings.Builder
+	for _, n := range news {
+		path, err := n.add(r.t.Context(), r.daemon.Store, r.hashes)
+		if err != nil {
+			r.t.Errorf("%s: %v", name, err)
+		}
+		lines.WriteString(string(path) + "\n")
+	}
+	return lines.String()
 }
 
 // checkDocuments shows all plain derivations in one document, in each version of the format of Nix, and adds it.
@@ -192,10 +260,9 @@ func (r *drvRoundTrip) checkDocuments() {
 	}
 	slices.Sort(all)
 	for _, form := range showForms[1:] {
-		shown := r.pix("", append(append([]string{"drv-show", "-r"}, tops...), form...)...)
-		got := slices.Sorted(strings.Lines(r.pix(shown, "drv-add")))
+		got := slices.Sorted(strings.Lines(r.addNamed(r.showAll(tops, form, true), "")))
 		if !slices.Equal(got, all) {
-			r.t.Errorf("of %d derivations in the form %s, %d were added", len(all), form, len(got))
+			r.t.Errorf("of %d derivations in the form %d, %d were added", len(all), form, len(got))
 		}
 	}
 	r.t.Logf("%d derivations in documents of %d", len(all), len(tops))
@@ -204,10 +271,20 @@ func (r *drvRoundTrip) checkDocuments() {
 // pix runs the command and returns its output.
 func (r *drvRoundTrip) pix(stdin string, args ...string) string {
 	r.t.Helper()
-	env := map[string]string{"NIX_DAEMON_SOCKET_PATH": r.daemon.Socket(), "NIX_STORE_DIR": string(r.dir)}
 	var stdout, stderr bytes.Buffer
-	if code := run(args, strings.NewReader(stdin), &stdout, &stderr, func(name string) string { return env[name] }); code != 0 {
+	if code := run(args, strings.NewReader(stdin), &stdout, &stderr, r.getenv); code != 0 {
 		r.t.Errorf("pix %s: exit code %d, %s", strings.Join(args, " "), code, stderr.Bytes())
 	}
 	return stdout.String()
+}
+
+// getenv has the environment of the command.
+func (r *drvRoundTrip) getenv(name string) string {
+	switch name {
+	case "NIX_DAEMON_SOCKET_PATH":
+		return r.daemon.Socket()
+	case "NIX_STORE_DIR":
+		return string(r.dir)
+	}
+	return ""
 }
