@@ -1,8 +1,6 @@
 package binarycache_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -83,17 +81,12 @@ func TestListingBomb(t *testing.T) {
 	n := f.put(t, "object", "none", 1000)
 	n.NARSize = 1 << 40 // as declared by the cache
 	f.putNarInfo(t, n)
-	var bomb bytes.Buffer
-	w := gzip.NewWriter(&bomb)
-	for range 1 << 10 {
-		w.Write(make([]byte, 1<<20))
-	}
-	w.Close()
+	bomb := gzipZeros(1 << 10)
 	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, ".ls") {
 			return false
 		}
-		encoded(w, "gzip", bomb.Bytes())
+		encoded(w, "gzip", bomb)
 		return true
 	}
 	c := f.open(t, binarycache.HTTPOptions{})
