@@ -84,9 +84,18 @@ func (c *fetchedFiles) addFound(e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	c.files[hash] = &fetchedFile{hash, info.Size(), info.ModTime()}
+	c.files[hash] = &fetchedFile{hash, info.Size(), lastUse(info)}
 	c.size += info.Size()
 	return nil
+}
+
+// lastUse returns the time at which a file was last used. A time in the future comes from a clock that was wrong, and would keep the
+// file forever.
+func lastUse(info fs.FileInfo) time.Time {
+	if used, now := info.ModTime(), time.Now(); used.Before(now) {
+		return used
+	}
+	return time.Time{}
 }
 
 // path returns the name of the file of an archive.
