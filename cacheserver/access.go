@@ -61,13 +61,23 @@ func (h *Handler) isPrivate() bool { return len(h.readTokens) > 0 }
 
 // checkAccess returns an error if the client may not send a request. It does not read the body.
 func (h *Handler) checkAccess(w http.ResponseWriter, r *http.Request, n name) error {
-	if !h.isPrivate() || n.kind == kindHealth {
-		return nil
-	}
-	if h.readTokens.has(tokenOf(r)) || h.uploads != nil && h.uploads.uploaders.find(r) != nil {
+	if n.kind == kindHealth || h.mayRead(r) {
 		return nil
 	}
 	return unauthorized(w)
+}
+
+// mayRead reports whether the client that sends a request may read. An uploader without a token is every client, so it does not
+// permit reading.
+func (h *Handler) mayRead(r *http.Request) bool {
+	if !h.isPrivate() || h.readTokens.has(tokenOf(r)) {
+		return true
+	}
+	if h.uploads == nil {
+		return false
+	}
+	by := h.uploads.uploaders.find(r)
+	return by != nil && by.Token != ""
 }
 
 // unauthorized returns the error of a request without a token that permits it.

@@ -142,7 +142,10 @@ func beginBody(w *response, part byteRange, partial bool, size int64) {
 func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	c := content{typ: archiveType, etag: a.etag(), cache: h.cacheControl(immutable)}
 	c.make = func() ([]byte, error) { return h.readSmall(r.Context(), a) }
-	return h.serveContent(w, r, c)
+	if a.info.NARSize <= maxBuffered {
+		return h.serveContent(w, r, c)
+	}
+	return h.serveLargeContent(w, r, c)
 }
 
 // An archive is an archive that is sent.

@@ -109,7 +109,7 @@ func (c *compressedFiles) addFound(e fs.DirEntry) error {
 	if !info.Mode().IsRegular() || info.Size() != name.size || c.files[name.archive] != nil {
 		return os.Remove(filepath.Join(c.dir, e.Name()))
 	}
-	c.files[name.archive] = &compressedEntry{name, info.ModTime()}
+	c.files[name.archive] = &compressedEntry{name, lastUse(info)}
 	c.size += name.size
 	return nil
 }
@@ -191,18 +191,23 @@ func (c *compressedFiles) get(ctx context.Context, hash nixhash.Hash, a *archive
 	if err := c.encoders.acquire(ctx); err != nil {
 		return nil, nil, err
 	}
+	begun := false
+	defer func() {
+		if !begun { // also if the store panics
+			c.encoders.release()
+		}
+	}()
 	g, err := c.create(context.WithoutCancel(ctx), a)
 	if err != nil {
-		c.encoders.release()
 		return nil, nil, err
 	}
 	f, other, err := c.begin(hash, a, g)
 	if f != nil || other != nil || err != nil {
 		g.discard()
 		a.contents.Close()
-		c.encoders.release()
 		return f, other, err
 	}
+	begun = true
 	return nil, g, nil
 }
 

@@ -47,6 +47,25 @@ func (h *Handler) cacheControl(l lifetime) string {
 	return "public, " + string(l)
 }
 
+// serveLargeContent answers a request for a file in memory that may be large. It holds the place of an archive while the file exists.
+// Otherwise clients that do not read could fill the memory with files.
+func (h *Handler) serveLargeContent(w *response, r *http.Request, c content) error {
+	create := c.make
+	c.make = func() ([]byte, error) {
+		if err := h.archives.acquire(r.Context()); err != nil {
+			return nil, err
+		}
+		w.place = h.archives
+		return create()
+	}
+	defer func() {
+		if w.place != nil {
+			h.archives.release()
+		}
+	}()
+	return h.serveContent(w, r, c)
+}
+
 // serveContent answers a request for a file in memory.
 func (h *Handler) serveContent(w http.ResponseWriter, r *http.Request, c content) error {
 	header := w.Header()

@@ -48,7 +48,7 @@
 //   - archive.go and sender.go send archives; range.go and precondition.go implement the parts of HTTP that they need.
 //     compressed.go sends compressed archives from the directory in compressedfiles.go.
 //   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
-//     the other files, and sessions.go protects uploaded paths from collectors.
+//     the other files. namelocks.go orders uploads of one name, and sessions.go protects uploaded paths from collectors.
 //   - upstream.go fetches from other caches, and fetchedfiles.go keeps archives.
 //   - start.go and files.go are for browsers, health.go and events.go for operators.
 //

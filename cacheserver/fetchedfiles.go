@@ -84,9 +84,18 @@ func (c *fetchedFiles) addFound(e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	c.files[hash] = &fetchedFile{hash, info.Size(), info.ModTime()}
+	c.files[hash] = &fetchedFile{hash, info.Size(), lastUse(info)}
 	c.size += info.Size()
 	return nil
+}
+
+// lastUse returns the time at which a file was last used. A time in the future comes from a clock that was wrong, and would keep the
+// file forever.
+func lastUse(info fs.FileInfo) time.Time {
+	if used, now := info.ModTime(), time.Now(); used.Before(now) {
+		return used
+	}
+	return time.Time{}
 }
 
 // path returns the name of the file of an archive.
@@ -215,22 +224,24 @@ func (c *fetchedFiles) begin(src store.Store, info *store.PathInfo) (f *os.File,
 	if err != nil {
 		return nil, nil, false, err
 	}
-	g = &growingFile{file: temporary, users: 2, cancel: c.cancel, changed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(c.ctx) // the end of one fetch must not end the others
+	g = &growingFile{file: temporary, users: 2, cancel: cancel, changed: make(chan struct{})}
 	c.growing[info.NARHash] = g
 	c.size += size
 	c.running.Go(func() {
 		defer g.close()
 		defer c.fetches.release()
+		defer cancel()
 		var guard parallel.Guard
-		err := guard.Call(func() error { return c.fetch(g, src, info) }) // a panic of the store ends this fetch, and not the server
+		err := guard.Call(func() error { return c.fetch(ctx, g, src, info) }) // a panic of the store ends this fetch, and not the server
 		c.finish(g, info, err)
 	})
 	return nil, g, true, nil
 }
 
 // fetch writes the archive to a file. The requests that wait for it may end meanwhile.
-func (c *fetchedFiles) fetch(g *growingFile, src store.Store, info *store.PathInfo) error {
-	archive, err := openSource(c.ctx, src, info, 0)
+func (c *fetchedFiles) fetch(ctx context.Context, g *growingFile, src store.Store, info *store.PathInfo) error {
+	archive, err := openSource(ctx, src, info, 0)
 	if err != nil {
 		return err
 	}

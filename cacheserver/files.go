@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"pix/nar"
@@ -24,6 +25,11 @@ func (h *Handler) serveFiles(w *response, r *http.Request, n name) error {
 	if err != nil {
 		return err
 	}
+	if err := h.archives.acquire(r.Context()); err != nil { // a listing may be large, so no request waits that has one
+		return err
+	}
+	defer h.archives.release()
+	w.place = h.archives
 	root, err := h.listing(r.Context(), s, info)
 	if err != nil {
 		return err
@@ -115,7 +121,7 @@ func (h *Handler) serveDirectory(w *response, r *http.Request, info *store.PathI
 		Path    string
 		Inside  bool
 		Entries []directoryEntry
-	}{Path: path.Join(string(info.Path), path.Join(inside...)), Inside: len(inside) > 0}
+	}{Path: visibleName(path.Join(string(info.Path), path.Join(inside...))), Inside: len(inside) > 0}
 	for i := range dir.Entries {
 		data.Entries = append(data.Entries, newDirectoryEntry(&dir.Entries[i]))
 	}
@@ -133,12 +139,12 @@ func allowDownloads(w http.ResponseWriter) {
 }
 
 func newDirectoryEntry(file *nar.Listing) directoryEntry {
-	e := directoryEntry{Href: "./" + url.PathEscape(file.Name), Name: file.Name}
+	e := directoryEntry{Href: "./" + url.PathEscape(file.Name), Name: visibleName(file.Name)}
 	switch file.Kind {
 	case nar.Directory:
 		e.Href, e.Name = e.Href+"/", e.Name+"/"
 	case nar.Symlink:
-		e.Note = " → " + file.Target
+		e.Note = " → " + visibleName(file.Target)
 	default:
 		e.Note = "  " + strconv.FormatUint(file.Size, 10)
 		if file.Executable {
@@ -146,6 +152,17 @@ func newDirectoryEntry(file *nar.Listing) directoryEntry {
 		}
 	}
 	return e
+}
+
+// visibleName replaces the characters of a name that move other text on the page: line feeds would add lines, and format characters
+// change the direction of the text.
+func visibleName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return utf8.RuneError
+		}
+		return r
+	}, name)
 }
 
 // serveFile sends the contents of a file. They are read from its offset in the archive, so their hash is not verified.
@@ -157,10 +174,6 @@ func (h *Handler) serveFile(w *response, r *http.Request, a *archive, inside []s
 	if done || err != nil {
 		return err
 	}
-	if err := h.archives.acquire(r.Context()); err != nil {
-		return err
-	}
-	defer h.archives.release()
 	isText, err := a.isText(r.Context(), file)
 	if err != nil {
 		return err

@@ -123,6 +123,9 @@ func (h *Handler) serve(w *response, r *http.Request, n name) error {
 	if r.Method == http.MethodPut {
 		return h.put(w, r, n)
 	}
+	if err := discardBody(w, r); err != nil {
+		return err
+	}
 	if err := h.checkAccess(w, r, n); err != nil {
 		return err
 	}

@@ -2,7 +2,10 @@ package cacheserver
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -46,3 +49,30 @@ func (p *places) acquire(ctx context.Context) error {
 }
 
 func (p *places) release() { <-p.taken }
+
+// maxIgnoredBody is the number of bytes that the body of a request may have that needs none.
+const maxIgnoredBody = 64 << 10
+
+// discardBody receives the body of a request that needs none. Otherwise the server would wait for the body before it sends the
+// response, without a deadline, so a client that does not send the body would keep its place.
+func discardBody(w *response, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	if w.stall > 0 {
+		w.control.SetReadDeadline(time.Now().Add(w.stall / 2)) // a reader without deadlines is no connection
+	}
+	_, err := io.Copy(io.Discard, http.MaxBytesReader(w.ResponseWriter, r.Body, maxIgnoredBody))
+	switch {
+	case err == nil:
+		if w.stall > 0 {
+			w.control.SetReadDeadline(time.Time{}) // the server reads on to notice that the client hangs up
+		}
+		return nil
+	case errors.As(err, new(*http.MaxBytesError)):
+		return &statusError{http.StatusRequestEntityTooLarge, "the request has a body, and needs none"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &statusError{http.StatusRequestTimeout, "the body of the request was too slow"}
+	}
+	return &statusError{http.StatusBadRequest, "the body of the request broke off"}
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // serveListing answers a request for the listing of an object, which has the offset of each file in the archive.
-func (h *Handler) serveListing(w http.ResponseWriter, r *http.Request, n name) error {
+func (h *Handler) serveListing(w *response, r *http.Request, n name) error {
 	s, info, err := h.lookUp(r.Context(), n.hashPart)
 	if err != nil {
 		return err
@@ -27,7 +27,7 @@ func (h *Handler) serveListing(w http.ResponseWriter, r *http.Request, n name) e
 		}
 		return text, nil
 	}
-	return h.serveContent(w, r, c)
+	return h.serveLargeContent(w, r, c)
 }
 
 // listing returns the files in an object. It is computed for each request, so few are computed at a time.

@@ -27,6 +27,7 @@ type uploadServer struct {
 	sessions  *sessions
 	spool     *uploads.Spool
 	decoders  *places // bodies with a Content-Encoding that are decoded
+	adding    nameLocks
 }
 
 // openUploads prepares uploads to one of the stores.
@@ -109,7 +110,7 @@ func (p *upload) admitAndReceive() (created bool, err error) {
 
 // checkUploader returns the uploader that sends a request.
 func (h *Handler) checkUploader(w http.ResponseWriter, r *http.Request) (*Uploader, error) {
-	if by := h.uploads.uploaders.find(r); by != nil {
+	if by := h.uploads.uploaders.find(r); by != nil && h.mayRead(r) {
 		return by, nil
 	}
 	if h.isPrivate() && h.readTokens.has(tokenOf(r)) {

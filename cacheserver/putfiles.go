@@ -57,6 +57,11 @@ func (p *upload) putLog(ctx context.Context) (created bool, err error) {
 		return false, unacceptable("a log has the name of a derivation, and '%s' is none", p.name.drv)
 	}
 	err = p.decoded(ctx, p.opts.MaxLog, func(log io.Reader) error {
+		unlock, err := p.adding.lock(ctx, p.name.drv)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		known, err := store.BuildLog(ctx, p.target, drv)
 		if err == nil {
 			defer known.Close()
@@ -131,6 +136,11 @@ func (p *upload) putRealisation(ctx context.Context) (created bool, err error) {
 
 // registerRealisation registers a realisation, or adds its signatures to the known one.
 func (p *upload) registerRealisation(ctx context.Context, r store.KeyedRealisation) (created bool, err error) {
+	unlock, err := p.adding.lock(ctx, r.ID.ID())
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	known, err := store.QueryRealisation(ctx, p.target, r.ID)
 	switch {
 	case err == nil && known.OutPath != r.OutPath:

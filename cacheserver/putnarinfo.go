@@ -47,6 +47,11 @@ func (p *upload) putNarInfo(ctx context.Context) (created bool, err error) {
 		return false, unacceptable("the narinfo has %d signatures, more than %d", len(n.Signatures), maxSignatures)
 	}
 	n.Ultimate = false
+	unlock, err := p.adding.lock(ctx, p.name.hashPart)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	archive := p.findArchive(n)
 	known, err := p.putKnown(ctx, n)
 	if !known && err == nil {

@@ -21,6 +21,9 @@ type response struct {
 	stall   time.Duration // negative is no limit
 	place   *places       // has a place that the response holds, or is nil
 
+	piece int           // bytes that the client has received in the time
+	spent time.Duration // the time for which the server has waited for the client to receive them
+
 	status  int   // 0 as long as no header was written
 	written int64 // number of bytes of the body
 	lost    bool  // the client has hung up, or was too slow
@@ -33,16 +36,29 @@ func newResponse(w http.ResponseWriter, stall time.Duration) *response {
 // Unwrap returns the response of the server, for [http.ResponseController].
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// startDeadline gives the client time to receive the next piece.
-func (w *response) startDeadline() {
+// startDeadline gives the client the rest of the time for a piece. It returns the current time. Only the time of writes counts, because
+// a store may be slow, too.
+func (w *response) startDeadline() (now time.Time) {
+	now = time.Now()
 	if w.stall <= 0 {
-		return
+		return now
 	}
 	stall := w.stall
 	if w.place != nil && w.place.waiting.Load() > 0 {
 		stall /= contested
 	}
-	w.control.SetWriteDeadline(time.Now().Add(stall)) // a writer without deadlines is no connection
+	w.control.SetWriteDeadline(now.Add(stall - w.spent)) // a writer without deadlines is no connection
+	return now
+}
+
+// received counts bytes that were written since a time. After a piece, the client has the whole time again.
+func (w *response) received(n int, since time.Time) {
+	w.written += int64(n)
+	w.piece += n
+	w.spent += time.Since(since)
+	if w.piece >= writePiece {
+		w.piece, w.spent = 0, 0
+	}
 }
 
 // finish sends the buffered bytes, and removes the deadline: the connection may serve another request, by a handler
@@ -51,6 +67,7 @@ func (w *response) finish() {
 	if w.stall <= 0 {
 		return
 	}
+	w.piece, w.spent = 0, 0
 	w.startDeadline()
 	if w.control.Flush() == nil {
 		w.control.SetWriteDeadline(time.Time{})
@@ -71,19 +88,16 @@ func (w *response) Write(p []byte) (n int, err error) {
 		w.status = http.StatusOK
 	}
 	for len(p) > 0 && err == nil {
-		w.startDeadline()
+		start := w.startDeadline()
 		var some int
-		some, err = w.ResponseWriter.Write(p[:min(len(p), writePiece)])
+		some, err = w.ResponseWriter.Write(p[:min(len(p), writePiece-w.piece)])
+		w.received(some, start)
 		n += some
 		p = p[some:]
 	}
 	w.lost = w.lost || err != nil
-	w.written += int64(n)
 	return n, err
 }
-
-// filePiece is the number of bytes of a file that the server copies to the connection at a time.
-const filePiece = 1 << 20
 
 // writeFile writes a part of a file. Without TLS, the server copies it inside of the kernel.
 func (w *response) writeFile(f *os.File, part byteRange) error {
@@ -91,9 +105,9 @@ func (w *response) writeFile(f *os.File, part byteRange) error {
 		return err
 	}
 	for part.length > 0 {
-		w.startDeadline()
-		n, err := io.CopyN(w.ResponseWriter, f, min(part.length, filePiece))
-		w.written += n
+		start := w.startDeadline()
+		n, err := io.CopyN(w.ResponseWriter, f, min(part.length, int64(writePiece-w.piece)))
+		w.received(int(n), start)
 		part.length -= n
 		if err == io.EOF {
 			return io.ErrUnexpectedEOF

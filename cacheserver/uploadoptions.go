@@ -39,7 +39,7 @@ type Uploader struct {
 	// Name is the name of the uploader in events. Uploaders with different names have separate quotas.
 	Name string
 
-	// Token is the token of the uploader: see [Options.ReadTokens]. It also permits reading. "" is every client.
+	// Token is the token of the uploader: see [Options.ReadTokens]. It also permits reading. "" is every client that may read.
 	Token string
 
 	// Trusted accepts objects and realisations without a signature by one of [Options.TrustedKeys], and build logs, which
