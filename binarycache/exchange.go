@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"pix/internal/redact"
 )
 
 var errUploadStalled = errors.New("the upload has stalled")
@@ -56,7 +54,7 @@ func (r *remote) exchange(ctx context.Context, req *request) (*answer, error) {
 		case failure.Status == http.StatusExpectationFailed && req.header.Get("Expect") != "":
 			req.header.Del("Expect") // as in curl
 			continue
-		case isRedirect(failure.Status):
+		case isRedirect(failure.Status) && got.header.Get("Location") != "":
 			to, err := r.redirected(req.url, got.header)
 			if redirects++; err == nil && redirects > maxRedirects {
 				err = errRedirects
@@ -129,13 +127,13 @@ func isRedirect(status int) bool {
 
 // redirected returns the URL to which a server redirects an upload. It must have the same origin.
 func (r *remote) redirected(from *url.URL, h http.Header) (*url.URL, error) {
-	location := h.Get("Location")
-	to, err := from.Parse(location)
-	if location == "" || err != nil {
+	to, err := from.Parse(h.Get("Location"))
+	if err != nil {
 		return nil, &redirectError{"an invalid URL"}
 	}
 	if !sameOrigin(from, to) {
-		return nil, &redirectError{redact.URL(to.String())}
+		shown := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path} // the query may be a signature
+		return nil, &redirectError{oneLine([]byte(shown.String()))}
 	}
 	to.User = from.User
 	return to, nil

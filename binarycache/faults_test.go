@@ -50,6 +50,17 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
 }
 
+// untilTheEnd refuses requests. From the second one on, it asks the client to wait as long as a date can say.
+func untilTheEnd() http.HandlerFunc {
+	var count atomic.Int64
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if count.Add(1) > 1 {
+			w.Header().Set("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT")
+		}
+		http.Error(w, "no", http.StatusServiceUnavailable)
+	}
+}
+
 // hang blocks until the client gives up.
 func hang(r *http.Request) { <-r.Context().Done() }
 
@@ -88,6 +99,7 @@ func TestRetries(t *testing.T) {
 		{name: "503 for an hour", failures: 1, fail: later(503, "3600"), requests: 1, status: 503, most: time.Second},
 		{name: "503 for a time that is none", failures: 1, fail: later(503, "soon"), requests: 2, most: time.Second},
 		{name: "503 for a time long ago", failures: 1, fail: later(503, "Thu, 01 Jan 1970 00:00:01 GMT"), requests: 2, most: time.Second},
+		{name: "503 until the year 9999, after a failure", failures: 2, fail: untilTheEnd(), requests: 2, status: 503, most: 10 * time.Second},
 		{name: "501", failures: 1, fail: status(501), requests: 1, status: 501, most: time.Second},
 		{name: "400", failures: 1, fail: status(400), requests: 1, status: 400, most: time.Second},
 		{name: "401", failures: 1, fail: status(401), requests: 1, status: 401, most: time.Second},

@@ -169,8 +169,9 @@ func (u *partsUpload) complete(ctx context.Context) error {
 		},
 	}
 	_, err := u.remote.exchange(ctx, req)
-	if failed, ok := errors.AsType[*RequestError](err); ok && failed.Status == http.StatusNotFound {
-		// An earlier attempt may have succeeded, after which its answer was lost.
+	if failed, ok := errors.AsType[*RequestError](err); ok && failed.Status == http.StatusNotFound && failed.Tries > 1 {
+		// An earlier attempt may have succeeded, after which its answer was lost. At the first attempt the upload has
+		// been aborted, and a file with this name is an older one.
 		if has, again := u.remote.hasFile(ctx, u.name, u.file.Size()); has && again == nil {
 			return nil
 		}

@@ -46,7 +46,7 @@ func (r *retrier) wait(ctx context.Context, failure *RequestError, atLeast time.
 		return failure
 	}
 	pause := max(r.pause(failure.Status), atLeast)
-	if time.Since(r.since)+pause > r.opts.RetryTimeout {
+	if pause > r.opts.RetryTimeout-time.Since(r.since) { // a sum may overflow: a server may ask for centuries
 		return failure
 	}
 	timer := time.NewTimer(pause)

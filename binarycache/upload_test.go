@@ -344,20 +344,29 @@ func TestUploadRefused(t *testing.T) {
 // An upload is not redirected to another host, and the login does not get there either.
 func TestUploadRedirected(t *testing.T) {
 	for location, want := range map[string]string{
-		"http://other.example/nar/x":  "another host, to 'http://other.example/nar/x'",
-		"https://cache.example/nar/x": "another host",
-		"//other.example/x":           "another host",
-		"":                            "invalid URL",
+		"http://other.example/nar/x":                                  "another host, to 'http://other.example/nar/x'",
+		"https://cache.example/nar/x":                                 "another host",
+		"//other.example/x":                                           "another host",
+		"http://me:secret@other.example/nar/x?signature=secret\u009b": "another host, to 'http://other.example/nar/x'",
+		"http://other.example/" + strings.Repeat("x", 9000):           "another host",
+		"": "Moved: the region is wrong",
 	} {
 		for _, status := range []int{301, 302, 307, 308} {
 			c := newRecorder()
 			s := c.open(t, "", binarycache.HTTPOptions{})
 			c.hookPuts(func(w http.ResponseWriter, r *http.Request) {
-				w.Header()["Location"] = []string{location}
+				if location != "" {
+					w.Header().Set("Location", location)
+				}
 				w.WriteHeader(status)
+				io.WriteString(w, "<Error><Code>Moved</Code><Message>the region is wrong</Message></Error>")
 			})
-			if err := putOne(t, s, 100); err == nil || !strings.Contains(err.Error(), want) {
+			err := putOne(t, s, 100)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") || len(err.Error()) > 1000 {
 				t.Errorf("%d to %q: %v, want %q", status, location, err, want)
+			}
+			if got := c.requests("PUT nar/"); len(got) != 1 {
+				t.Errorf("%d to %q: %q", status, location, got)
 			}
 			if got := c.requests("GET nar/"); got != nil {
 				t.Errorf("%d to %q: %q", status, location, got)

@@ -330,6 +330,35 @@ func TestLostEnd(t *testing.T) {
 	}
 }
 
+// The server has aborted an upload before its last request. An older file of the same size does not count.
+func TestAbortedByServer(t *testing.T) {
+	f, uri := newFakeS3(t)
+	src, paths := source(t, twoParts)
+	if _, err := store.Copy(t.Context(), open(t, uri+parts, key()), src, paths, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.set(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || !r.URL.Query().Has("uploadId") {
+			return false
+		}
+		http.Error(w, "<Error><Code>NoSuchUpload</Code></Error>", http.StatusNotFound)
+		return true
+	})
+	info, err := src.QueryPathInfo(t.Context(), paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := src.NARFromPath(t.Context(), paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	err = open(t, uri+parts, key()).AddToStoreNAR(t.Context(), info, archive, &store.AddOptions{Repair: true})
+	if err == nil || !strings.Contains(err.Error(), "NoSuchUpload") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A server that does not accept the credentials is not taken for an empty cache, and nothing is retried.
 func TestWrongKey(t *testing.T) {
 	f, uri := newFakeS3(t)
@@ -353,6 +382,21 @@ func TestWrongKey(t *testing.T) {
 	}
 	if n := f.requests("", ""); n != 1 {
 		t.Errorf("it sent %d requests", n)
+	}
+}
+
+// The code and the message of an error are shortened, and have no control characters.
+func TestHostileError(t *testing.T) {
+	f, uri := newFakeS3(t)
+	f.hook = func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "<Error><Code>No\n\u009b31m%s</Code><Message>\u009b%s</Message></Error>", strings.Repeat("x", 9000), strings.Repeat("é", 9000))
+		return true
+	}
+	_, err := s3.OpenWith(t.Context(), uri, key(), &binarycache.Options{Create: true})
+	refused, ok := errors.AsType[*s3.Error](err)
+	if !ok || len(err.Error()) > 1500 || strings.ContainsAny(err.Error(), "\n\u009b\ufffd") || !strings.Contains(refused.Code, "No") {
+		t.Errorf("%d bytes: %.2000v", len(err.Error()), err)
 	}
 }
 

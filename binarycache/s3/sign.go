@@ -128,8 +128,21 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	quoted := strconv.Quote(e.Message)
-	return fmt.Sprintf("the server of the bucket refuses the request: %s: %s", e.Code, quoted[1:len(quoted)-1])
+	return fmt.Sprintf("the server of the bucket refuses the request: %s: %s", oneLine(e.Code), oneLine(e.Message))
+}
+
+// oneLine returns a server's text without line breaks and control characters.
+func oneLine(text string) string {
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
+}
+
+// shortened returns at most the first n bytes of a server's text.
+func shortened(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "…"
 }
 
 // Permanent reports that a retry is useless.
@@ -155,7 +168,7 @@ func checkMissing(resp *http.Response) (*http.Response, error) {
 		return resp, nil
 	}
 	resp.Body.Close()
-	return nil, &Error{e.Code, e.Message[:min(len(e.Message), 300)]}
+	return nil, &Error{shortened(e.Code, 100), shortened(e.Message, 300)}
 }
 
 // missing are the codes of S3 for objects and uploads that do not exist. Servers send AccessDenied for objects that do

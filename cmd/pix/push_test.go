@@ -154,6 +154,37 @@ func TestPushState(t *testing.T) {
 	}
 }
 
+// A full disk leaves a part of a line. The next line does not continue it. A file that was deleted is written again.
+func TestPushStateTorn(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "state")
+	open := func() *pushState {
+		s, err := openPushState(name, storepath.DefaultDir, "from a to b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s, src := open(), memstore.New(nil)
+	first, second := addText(t, src, "1"), addText(t, src, "2")
+	if err := errors.Join(s.replace(nil), s.add([]storepath.Path{first})); err != nil {
+		t.Fatal(err)
+	}
+	for what, damage := range map[string]func() error{
+		"a torn line": func() error { return os.Truncate(name, int64(len("pix push from a to b\n")+10)) },
+		"empty":       func() error { return os.Truncate(name, 0) },
+		"deleted":     func() error { return os.Remove(name) },
+	} {
+		delete(s.pushed, second)
+		if err := errors.Join(damage(), s.add([]storepath.Path{second}), s.close()); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if s = open(); len(s.pushed) != 2 || !s.pushed[first] || !s.pushed[second] {
+			t.Errorf("%s: recorded are %v", what, s.pushed)
+		}
+	}
+	s.close()
+}
+
 // equalFile returns an error if a file has other contents.
 func equalFile(name, want string) error {
 	got, err := os.ReadFile(name)

@@ -141,7 +141,8 @@ func (s *pushState) write() error {
 	return err
 }
 
-// add records more paths.
+// add records more paths. If the disk was full at an earlier call, the file ends in a part of a line, which the next line
+// would continue. Then add replaces the file.
 func (s *pushState) add(paths []storepath.Path) error {
 	var lines strings.Builder
 	for _, path := range paths {
@@ -150,10 +151,31 @@ func (s *pushState) add(paths []storepath.Path) error {
 			lines.WriteString(path.Base() + "\n")
 		}
 	}
-	f, err := os.OpenFile(s.name, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := os.OpenFile(s.name, os.O_RDWR|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.write()
+	}
 	if err != nil {
+		return err
+	}
+	if ok, err := endsInNewline(f); err != nil || !ok {
+		f.Close()
+		if err == nil {
+			err = s.write()
+		}
 		return err
 	}
 	_, err = f.WriteString(lines.String())
 	return errors.Join(err, f.Close())
+}
+
+// endsInNewline reports whether the last byte of a file is a line feed.
+func endsInNewline(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	var last [1]byte
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return last[0] == '\n', err
 }
