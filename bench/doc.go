@@ -7,7 +7,8 @@
 // It builds pix and the peers that it needs. Real Nix is the suite sid in $PIX_NIX_DAEMONS (see package
 // internal/realnix). -go-nix DIR names a checkout of github.com/numtide/go-nix, which no module proxy has. -daemon
 // NAME=SOCKET names a running daemon of another implementation, such as harmonia, whose store directory is /nix/store
-// and which trusts this user; the rows about daemons then include it, and add small objects to its store. A row whose
+// and which trusts this user; the rows about daemons then include it, and add small objects to its store. -harmonia FILE
+// names the program harmonia-cache, and nginx is the one in $PATH, for the rows about cache servers. A row whose
 // peer is missing is measured without it. Below the table is a list of the missing rows and peers, with reasons. The file is
 // written after each row, so an interrupted run leaves the rows before.
 //

@@ -15,12 +15,13 @@ import (
 
 // options are the flags of the command.
 type options struct {
-	full   bool
-	only   *regexp.Regexp
-	rounds int
-	output string
-	goNix  string
-	daemon string
+	full     bool
+	only     *regexp.Regexp
+	rounds   int
+	output   string
+	goNix    string
+	daemon   string
+	harmonia string // the program harmonia-cache
 }
 
 // size returns the size of a row's work: small, or with -full the large one.
@@ -56,6 +57,7 @@ func parseFlags() *options {
 	flag.StringVar(&o.output, "o", "", "write the table to this `file`, and progress to standard output")
 	flag.StringVar(&o.goNix, "go-nix", "", "the `directory` of a checkout of github.com/numtide/go-nix")
 	flag.StringVar(&o.daemon, "daemon", "", "`NAME=SOCKET` of a running daemon of another implementation")
+	flag.StringVar(&o.harmonia, "harmonia", "", "the `file` of the program harmonia-cache")
 	flag.Parse()
 	var err error
 	if o.only, err = regexp.Compile(only); err != nil {

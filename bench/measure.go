@@ -19,25 +19,30 @@ import (
 // A measure is the cost of one run of a contender.
 type measure struct {
 	Elapsed time.Duration
-	Peak    int64 // the largest resident memory of a process, in bytes
+	CPU     time.Duration // the user and system time, or 0 if it is unknown
+	Peak    int64         // the largest resident memory of a process, in bytes
 }
 
 // figures are the measurements of a contender.
 type figures struct {
 	name    string
 	elapsed []time.Duration
+	cpu     []time.Duration
 	peak    int64 // of all rounds
 	failed  bool
 }
 
 func (f *figures) add(m measure) {
 	f.elapsed = append(f.elapsed, m.Elapsed)
+	f.cpu = append(f.cpu, m.CPU)
 	f.peak = max(f.peak, m.Peak)
 }
 
 // median returns the median of the elapsed times.
-func (f *figures) median() time.Duration {
-	sorted := slices.Sorted(slices.Values(f.elapsed))
+func (f *figures) median() time.Duration { return median(f.elapsed) }
+
+func median(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
 	return sorted[len(sorted)/2]
 }
 
@@ -111,6 +116,7 @@ func measureChild(args []string) int {
 			return 1
 		}
 	}
+	m.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	m.Peak = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	if err := json.NewEncoder(report).Encode(m); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -166,4 +172,22 @@ func residentPeak(pid int) int64 {
 	var kilobytes int64
 	fmt.Sscan(rest, &kilobytes) // a zombie has no such line
 	return kilobytes << 10
+}
+
+// processorTime returns the user and system time of processes. One that has ended counts as 0.
+func processorTime(pids []int) time.Duration {
+	const tick = 10 * time.Millisecond // the same on all Linux systems
+	var ticks int64
+	for _, pid := range pids {
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name may contain spaces
+		for _, field := range fields[11:13] {
+			n, _ := strconv.ParseInt(field, 10, 64) // the system writes numbers
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * tick
 }

@@ -37,6 +37,12 @@ var rows = []row{
 	{"a large path over HTTP/2, 20 ms", http2Row},
 	{"small paths over HTTP/1.1, 20 ms", smallHTTPRow},
 
+	{"cache server: narinfos", requestNarInfosRow},
+	{"cache server: a large archive", requestArchiveRow},
+	{"cache server: small paths to Nix", fetchRow},
+	{"cache server: many clients", manyClientsRow},
+	{"small paths from pix serve, 20 ms", slowCopyRow},
+
 	{"lone queries, Nix's daemon", loneRow},
 	{"pipelined queries, Nix's daemon", pipelinedRow},
 	{"daemon: path infos, 1 client", pathInfosRow(1)},

@@ -24,7 +24,7 @@ func (r *result) line() string {
 		fmt.Fprintf(&b, " (%s)", r.work)
 	}
 	for _, f := range r.contenders {
-		fmt.Fprintf(&b, "; %s %s %s", f.name, seconds(f.median()), megabytes(f.peak))
+		fmt.Fprintf(&b, "; %s %s (%s) %s", f.name, seconds(f.median()), seconds(median(f.cpu)), megabytes(f.peak))
 	}
 	for _, reason := range r.missing {
 		b.WriteString("; not measured: " + reason)
@@ -37,7 +37,7 @@ func markdown(o *options, results []result, before, after string, took time.Dura
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured in %v on %s, with %d rounds of each contender and the %s sizes. The load average was %s at the beginning and %s at the end.\n\n",
 		took.Round(time.Second), machine(), o.rounds, map[bool]string{false: "small", true: "full"}[o.full], before, after)
-	b.WriteString("| work | pix | memory | peer | its time | its memory | peer ÷ pix |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| work | pix | memory | peer | its time | its memory | peer ÷ pix | processor time, peer ÷ pix |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		r.writeRows(&b)
 	}
@@ -60,17 +60,26 @@ func (r *result) writeRows(b *strings.Builder) {
 		work += ": " + r.work
 	}
 	if len(r.contenders) == 0 {
-		fmt.Fprintf(b, "| %s | | | | | | |\n", work)
+		fmt.Fprintf(b, "| %s | | | | | | | |\n", work)
 		return
 	}
 	pix, peers := r.contenders[0], r.contenders[1:]
 	if len(peers) == 0 {
-		fmt.Fprintf(b, "| %s | %s | %s | | | | |\n", work, seconds(pix.median()), megabytes(pix.peak))
+		fmt.Fprintf(b, "| %s | %s | %s | | | | | |\n", work, seconds(pix.median()), megabytes(pix.peak))
 	}
 	for _, peer := range peers {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %.2f |\n", work, seconds(pix.median()), megabytes(pix.peak),
-			peer.name, seconds(peer.median()), megabytes(peer.peak), peer.median().Seconds()/pix.median().Seconds())
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %.2f | %s |\n", work, seconds(pix.median()), megabytes(pix.peak),
+			peer.name, seconds(peer.median()), megabytes(peer.peak), peer.median().Seconds()/pix.median().Seconds(), processorRatio(pix, peer))
 	}
+}
+
+// processorRatio returns the ratio of the processor times, or "" if one is unknown.
+func processorRatio(pix, peer figures) string {
+	a, b := median(pix.cpu), median(peer.cpu)
+	if a == 0 || b == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", b.Seconds()/a.Seconds())
 }
 
 // seconds returns a duration with three digits.

@@ -20,6 +20,7 @@ var tasks = map[string]func(args []string) (time.Duration, error){
 	"gonix-narinfo": gonixNarinfo,
 	"pixpkgs":       derivePackages,
 	"instantiate":   instantiatePackages,
+	"cache-clients": runCacheClients,
 	"lone":          loneQueries,
 	"pipelined":     pipelinedQueries,
 }

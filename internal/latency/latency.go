@@ -12,9 +12,14 @@ import (
 // the bandwidth. The connection ends when either end is closed.
 func Conn(nc net.Conn, delay time.Duration) net.Conn {
 	ours, theirs := net.Pipe()
-	go pump(nc, theirs, delay)
-	go pump(theirs, nc, delay)
+	Join(nc, theirs, delay)
 	return ours
+}
+
+// Join connects two connections, and delays every byte in each direction. It closes both when either end is closed.
+func Join(a, b net.Conn, delay time.Duration) {
+	go pump(a, b, delay)
+	go pump(b, a, delay)
 }
 
 // Proxy listens on a Unix socket until the test ends. It connects each client to the socket at target, and
@@ -37,8 +42,7 @@ func Proxy(t testing.TB, socket, target string, delay time.Duration) {
 				client.Close()
 				continue
 			}
-			go pump(server, client, delay)
-			go pump(client, server, delay)
+			Join(client, server, delay)
 		}
 	}()
 }

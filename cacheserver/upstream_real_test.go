@@ -1,0 +1,133 @@
+package cacheserver_test
+
+import (
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"pix/binarycache"
+	"pix/cacheserver"
+	"pix/internal/realnix"
+	"pix/signature"
+	"pix/store/memstore"
+)
+
+// pullThrough serves a cache at a URL through an upstream, after a new store. It returns its URL.
+func pullThrough(t *testing.T, url string, key signature.SecretKey) string {
+	t.Helper()
+	src, err := binarycache.Open(t.Context(), url, &binarycache.Options{HTTP: binarycache.HTTPOptions{SameOrigin: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: t.TempDir()})
+	return serve(t, nil, openLocal(t), u).URL
+}
+
+// Every Nix gets the same answers through an upstream as from a cache that it has written itself, and realises a path.
+func TestRealUpstreamQueries(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, _, top, drv := realStore(t, s, realConfig(s, key))
+		if err := os.WriteFile(d.HostPath("/tmp/secret-key"), []byte(key.Reveal()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		const theirs = "file:///tmp/theirs"
+		d.MustRun(t, "nix", "copy", "--to", theirs+"?compression=none&write-nar-listing=true&secret-key=/tmp/secret-key", string(top))
+		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
+		url := pullThrough(t, upstream.URL, key)
+		queries := [][]string{{"nix", "path-info", "-rsS", string(top)}}
+		if isOld(s) {
+			queries = append(queries, []string{"nix", "ls-store", "-lR", string(top)}, []string{"nix", "cat-store", string(top)})
+		} else {
+			queries = append(queries, []string{"nix", "store", "ls", "-lR", string(top)}, []string{"nix", "store", "cat", string(top)})
+		}
+		if isNew(s) {
+			d.MustRun(t, "nix", "store", "copy-log", "--to", theirs, string(drv))
+			queries = append(queries, []string{"nix", "log", string(drv)}, []string{"nix", "log", string(top)})
+		}
+		for _, q := range queries {
+			var answers [2]string
+			for i, uri := range []string{url, theirs} {
+				answers[i] = d.MustRun(t, append(append([]string{"env", "NIX_REMOTE="}, q...), "--store", uri)...)
+			}
+			if answers[0] != answers[1] {
+				t.Errorf("%v: %q, want %q", q, answers[0], answers[1])
+			}
+		}
+		for dir, uri := range map[string]string{"/tmp/ours": url, "/tmp/fromdir": theirs} {
+			d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--option", "substituters", uri, "-r", string(top))
+			if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--verify", "--check-contents"); out != "" {
+				t.Error(out)
+			}
+		}
+		ours := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/ours", "--dump-db")
+		if want := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/fromdir", "--dump-db"); ours != want {
+			t.Errorf("the store has %s, want %s", ours, want)
+		}
+	})
+}
+
+// Every Nix with content-addressed derivations finds their outputs through an upstream, if a trusted key has signed them.
+func TestRealUpstreamContentAddressed(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		if isOld(s) {
+			t.Skip("this Nix has no content-addressed derivations")
+		}
+		key := newKey(t, "test-1")
+		d, _, _, _ := realStore(t, s, realConfig(s, key))
+		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out := d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix")
+		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
+		build := func(dir, url string) error {
+			_, _, err := d.Run("env", "NIX_REMOTE=", "nix", "build", "--store", dir, "--option", "substituters", url, "--max-jobs", "0", "--no-link", "--file", "/tmp/floating.nix")
+			return err
+		}
+		if err := build("/tmp/fetched", pullThrough(t, upstream.URL, key)); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.MustRun(t, "env", "NIX_REMOTE=", "nix", "path-info", "--store", "/tmp/fetched", strings.TrimSpace(out)); got != out {
+			t.Errorf("%q, want %q", got, out)
+		}
+		if build("/tmp/untrusted", pullThrough(t, upstream.URL, newKey(t, "other-1"))) == nil {
+			t.Error("a realisation without a trusted signature was served")
+		}
+	})
+}
+
+// Every Nix resumes a download through an upstream, whose own downloads break, too.
+func TestRealUpstreamResume(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d := realnix.Start(t, s, &realnix.Options{Config: realConfig(s, key)})
+		mem := memstore.New(nil)
+		contents := make([]byte, 1<<20)
+		rand.NewChaCha8([32]byte{}).Read(contents)
+		path := addSigned(t, mem, "large", fileArchive(string(contents)), key).Path
+		upstream := &cutter{Handler: newHandler(t, nil, mem), cut: make(map[string]bool)}
+		from := httptest.NewServer(upstream)
+		defer from.Close()
+		src, err := binarycache.Open(t.Context(), from.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: t.TempDir()})
+		client := &cutter{Handler: newHandler(t, nil, u), cut: make(map[string]bool)}
+		srv := httptest.NewServer(client)
+		defer srv.Close()
+		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--from", srv.URL, "--to", "/tmp/copied", string(path))
+		for name, c := range map[string]*cutter{"client": client, "upstream": upstream} {
+			c.mu.Lock()
+			if len(c.cut) != 1 || c.resumed != 1 {
+				t.Errorf("%s: %d archives were cut, %d requests had a range", name, len(c.cut), c.resumed)
+			}
+			c.mu.Unlock()
+		}
+		if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/copied", "--verify", "--check-contents"); out != "" {
+			t.Error(out)
+		}
+	})
+}
