@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"os"
 
 	"pix/store"
 )
@@ -27,9 +26,9 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	if r.Method == http.MethodHead {
 		return h.headCompressed(w, r, a)
 	}
-	f, growing, err := h.compressed.get(r.Context(), a.info.NARHash, a)
+	f, growing, err := h.compressed.get(r.Context(), a)
 	if err == nil && growing != nil && isConditional(r) {
-		f, err = h.waitForFile(r.Context(), growing)
+		f, err = h.waitForFile(r.Context(), a, growing)
 		growing = nil
 	}
 	if err != nil {
@@ -53,13 +52,13 @@ func isConditional(r *http.Request) bool {
 	return false
 }
 
-// waitForFile waits until a file is complete, closes it, and opens it again.
-func (h *Handler) waitForFile(ctx context.Context, g *growingFile) (*compressedFile, error) {
+// waitForFile waits until the file of an archive is complete, closes it, and opens it again.
+func (h *Handler) waitForFile(ctx context.Context, a *archive, g *growingFile) (*openFile, error) {
 	defer g.close()
 	if err := g.wait(ctx); err != nil {
 		return nil, err
 	}
-	f, other, err := h.compressed.find(g.name.archive)
+	f, other, err := h.compressed.find(a.info.NARHash)
 	if other != nil {
 		other.close()
 	}
@@ -115,7 +114,7 @@ func (h *Handler) sendGrowing(ctx context.Context, w *response, g *growingFile) 
 }
 
 // serveCompressedFile sends a complete compressed archive, or a part of it.
-func (h *Handler) serveCompressedFile(w *response, r *http.Request, f *compressedFile) error {
+func (h *Handler) serveCompressedFile(w *response, r *http.Request, f *openFile) error {
 	size := f.name.size
 	part, partial, done, err := h.beginFile(w, r, f.name.etag(), size)
 	if done || err != nil {
@@ -126,10 +125,4 @@ func (h *Handler) serveCompressedFile(w *response, r *http.Request, f *compresse
 		return nil
 	}
 	return w.writeFile(f.File, part)
-}
-
-// A compressedFile is an open file with a compressed archive.
-type compressedFile struct {
-	*os.File
-	name compressedName
 }

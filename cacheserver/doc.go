@@ -47,6 +47,7 @@
 //     sign.go signs.
 //   - archive.go and sender.go send archives; range.go and precondition.go implement the parts of HTTP that they need.
 //     compressed.go sends compressed archives from the directory in compressedfiles.go.
+//   - keptfiles.go has the files in a directory of limited size, and growingfile.go a file that is sent while it is written.
 //   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
 //     the other files. namelocks.go orders uploads of one name, and sessions.go protects uploaded paths from collectors.
 //   - upstream.go fetches from other caches, and fetchedfiles.go keeps archives.

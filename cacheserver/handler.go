@@ -81,14 +81,14 @@ func checkStores(stores []store.Store) error {
 	return nil
 }
 
-// Close waits until no archive is compressed any more, and releases the resources of the handler. No request may be running.
+// Close ends the compression of archives, and releases the resources of the handler. No request may be running.
 func (h *Handler) Close() error {
 	var err error
 	if h.uploads != nil {
 		err = h.uploads.close()
 	}
 	if h.compressed != nil {
-		err = errors.Join(err, h.compressed.close())
+		h.compressed.close()
 	}
 	return err
 }

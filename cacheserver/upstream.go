@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"pix/internal/unsupported"
 	"pix/nar"
@@ -249,7 +248,7 @@ func (r *growingReader) Close() error {
 
 // newReader returns a reader of a fetched archive from an offset on. A whole archive is verified again, because a power cut
 // may have damaged the file. If so, it is deleted.
-func (c *fetchedFiles) newReader(f *os.File, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+func (c *fetchedFiles) newReader(f *openFile, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
 	if offset == 0 {
 		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
 	}

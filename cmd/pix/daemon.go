@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"net"
 	"os"
 	"slices"
@@ -81,7 +80,7 @@ running operations to end; the second kills it.`,
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running operations have to end after the daemon is stopped")
 	flags.IntVar(&o.clients, "max-clients", 0, "the largest `number` of clients at once (default 4096, or half of the limit of open files if that is less)")
 	flags.IntVar(&o.clientsPerUser, "max-clients-per-user", 0, "the largest `number` of clients of one untrusted user (default half of --max-clients)")
-	flags.Func("memory", "the `size` of the memory for all requests and replies, with K, M, G or T (default 128M)", o.setMemory)
+	flags.Func("memory", "the `size` of the memory for all requests and replies, with K, M, G or T (default 128M)", sizeFlag(&o.memory))
 	flags.DurationVar(&o.idle, "idle-timeout", 0, "disconnect a client that sends no request for this `time` (default never)")
 	for _, name := range []string{"grace", "max-clients", "max-clients-per-user", "memory", "idle-timeout"} {
 		freeValue(cmd, name)
@@ -99,21 +98,6 @@ func (o *daemonOptions) trustAll(trust protocol.Trust) func(string) error {
 		o.trust = trust
 		return nil
 	}
-}
-
-// minMemory is the smallest memory budget, in bytes, with which the server accepts every upload.
-const minMemory = 16 << 20
-
-func (o *daemonOptions) setMemory(value string) error {
-	n, err := nixconf.ParseSize(value)
-	switch {
-	case err != nil:
-		return err
-	case n < minMemory || n > math.MaxInt64/4:
-		return errors.New("it must be at least 16M")
-	}
-	o.memory = int64(n)
-	return nil
 }
 
 // serve opens the store and serves it until the context ends.

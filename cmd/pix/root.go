@@ -111,7 +111,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&a.flags.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
 	flags.StringVar(&a.flags.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	completeFlag(root, "store", completeURIs)
-	completeFlag(root, "store-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	completeFlag(root, "store-dir", completeDirs)
 	flags.Var(optionFlag{&a.flags.options}, "option", "set a setting of nix.conf: `NAME VALUE`")
 	freeValue(root, "option")
 	flags.BoolVarP(&a.flags.verbose, "verbose", "v", false, "also print a line for the start of each download, copy and query")

@@ -6,8 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math"
-
 	"net"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/cacheserver"
-	"pix/nixconf"
 	"pix/store"
 )
 
@@ -95,7 +92,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&o.priority, "priority", cacheserver.DefaultPriority, "the priority among the caches of a client, which asks lower `numbers` first")
 	flags.BoolVar(&o.compress, "compress", false, "compress small files and archives in transit, with zstd")
 	flags.StringVar(&o.compressedDir, "compressed-dir", "", "the `directory` for large compressed archives, which implies --compress")
-	flags.Func("compressed-size", "the largest `size` of the files in --compressed-dir, with K, M, G or T (default 10G)", o.setCompressedSize)
+	flags.Func("compressed-size", "the largest `size` of the files in --compressed-dir, with K, M, G or T (default 10G)", sizeFlag(&o.compressedSize))
 	flags.IntVar(&o.encoders, "max-encoders", 0, "the largest `number` of archives that are compressed at once (default half of the processors, at most 4)")
 	flags.IntVar(&o.archives, "max-archives", 0, "the largest `number` of archives that are sent at once (default 24)")
 	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
@@ -107,22 +104,10 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 		freeValue(cmd, name)
 	}
 	for _, name := range []string{"tls-certificate", "tls-key", "read-token-file"} {
-		completeFlag(cmd, name, cobra.FixedCompletions(nil, files))
+		completeFlag(cmd, name, completeFiles)
 	}
-	completeFlag(cmd, "compressed-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
+	completeFlag(cmd, "compressed-dir", completeDirs)
 	otherNames(cmd, map[string]string{"secret-key-file": "key-file"})
-}
-
-func (o *serveOptions) setCompressedSize(value string) error {
-	n, err := nixconf.ParseSize(value)
-	switch {
-	case err != nil:
-		return err
-	case n < minMemory || n > math.MaxInt64/4:
-		return errors.New("it must be at least 16M")
-	}
-	o.compressedSize = int64(n)
-	return nil
 }
 
 // check returns an error if the flags do not fit together.

@@ -38,7 +38,7 @@ func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
 func (o *upstreamOptions) check() error {
 	if size, err := nixconf.ParseSize(o.size); err != nil {
 		return fmt.Errorf("--upstream-size: %w", err)
-	} else if size < minMemory {
+	} else if size < minSize {
 		return errors.New("--upstream-size must be at least 16M")
 	}
 	if o.dir != "" && len(o.uris) == 0 {
