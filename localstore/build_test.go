@@ -49,8 +49,8 @@ func TestLockObjects(t *testing.T) {
 		}
 		got <- locks
 	}()
-	dir := filepath.Join(s.storeName, "x")
-	want := strings.NewReplacer("A", a, "B", b, "C", c, "/x", "/").Replace("waiting for lock on '" + dir + "A', '" + dir + "B', '" + dir + "C'")
+	dir := s.storeName + "/"
+	want := "waiting for lock on '" + dir + a + "', '" + dir + b + "', '" + dir + c + "'"
 	if text := <-reported; text != want {
 		t.Errorf("reported %q, want %q", text, want)
 	}

@@ -58,7 +58,7 @@ func TestCollectorChild(t *testing.T) {
 // which another process can collect immediately.
 func TestKilledCollector(t *testing.T) {
 	root := t.TempDir()
-	s := open(t, Options{Root: root, AutoOptimise: true})
+	s := open(t, Options{Root: root, AutoOptimise: true, NoSync: true})
 	var kept []storepath.Path
 	for kill := range tenth(300) {
 		kept = append(kept, addChains(t, s, kill)...)
