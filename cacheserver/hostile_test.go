@@ -354,3 +354,54 @@ func directoryArchive(t *testing.T, names []string) []byte {
 	}
 	return b.Bytes()
 }
+
+// A client of HTTP/2 that does not send a body gets an answer, too, and so do its other requests.
+func TestUnsentBodyHTTP2(t *testing.T) {
+	srv := httptest.NewUnstartedServer(newHandler(t, &cacheserver.Options{StallTimeout: 2 * time.Second}, memstore.New(nil)))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	body, stop := io.Pipe()
+	defer stop.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/nix-cache-info", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{http.StatusRequestTimeout, http.StatusOK} {
+		resp, err := srv.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want || resp.ProtoMajor != 2 {
+			t.Errorf("%s: %s, want %d", resp.Proto, resp.Status, want)
+		}
+		r, _ = http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/nix-cache-info", nil)
+	}
+}
+
+// Two realisations of one output that are uploaded at the same time: the second one is a conflict.
+func TestRacingRealisations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := memstore.New(nil)
+		h := newHandler(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{
+			Uploaders: []cacheserver.Uploader{{Token: testToken, Trusted: true}},
+		}}, lateStore{mem})
+		outputs := []storepath.Path{addText(t, mem, "one", "one"), addText(t, mem, "two", "two")}
+		got := make([]int, len(outputs))
+		var uploaders sync.WaitGroup
+		for i, output := range outputs {
+			const drv = "00000000000000000000000000000000-a.drv"
+			r := store.KeyedRealisation{ID: store.DrvOutput{Path: "/nix/store/" + drv, Output: "out"}, Realisation: store.Realisation{OutPath: output}}
+			text, err := r.ValueJSON(storepath.DefaultDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			uploaders.Go(func() { got[i], _ = put(h, testToken, "/build-trace-v2/"+drv+"/out.doi", text) })
+		}
+		uploaders.Wait()
+		if got[0]+got[1] != http.StatusCreated+http.StatusConflict {
+			t.Errorf("the statuses are %v", got)
+		}
+	})
+}

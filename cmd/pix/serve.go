@@ -159,7 +159,9 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 			closeListeners(listeners)
 			return err
 		}
-		servers = append(servers, httpServing{newHTTPServer(observer), []net.Listener{l}})
+		metrics := newHTTPServer(observer)
+		metrics.ReadTimeout = metrics.ReadHeaderTimeout // otherwise a client could announce a body, and never send it
+		servers = append(servers, httpServing{metrics, []net.Listener{l}})
 	}
 	return a.serveHTTP(ctx, servers, o.grace)
 }

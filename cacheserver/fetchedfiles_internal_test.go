@@ -1,0 +1,32 @@
+package cacheserver
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"pix/nixhash"
+)
+
+// A file whose time is in the future, because a clock was wrong, is not kept forever: it is the first that is deleted.
+func TestFileFromTheFuture(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	c := &fetchedFiles{dir: dir}
+	future, past := nixhash.Sum(nixhash.SHA256, []byte("future")), nixhash.Sum(nixhash.SHA256, []byte("past"))
+	for hash, used := range map[nixhash.Hash]time.Time{future: now.AddDate(1, 0, 0), past: now.Add(-time.Hour)} {
+		if err := os.WriteFile(c.path(hash), make([]byte, 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(c.path(hash), used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := openFetched(dir, 1500, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if c.files[past] == nil || c.files[future] != nil {
+		t.Errorf("the files are %v", c.files)
+	}
+}
