@@ -80,7 +80,7 @@ func (s *Store) AddToStoreNAR(ctx context.Context, info *store.PathInfo, archive
 	if err := s.checkReferences(ctx, info); err != nil { // before the archive is read and compressed
 		return err
 	}
-	return s.add(ctx, info, archive, &adding{repair: repair})
+	return s.add(ctx, info, archive, &addParams{repair: repair})
 }
 
 // needsArchive checks the info of an object, and reports whether its archive has to be read.
@@ -98,21 +98,21 @@ func (s *Store) needsArchive(ctx context.Context, info *store.PathInfo, repair b
 	return err == nil && !s.hasArchive(n), err
 }
 
-// An adding says how an object is added.
-type adding struct {
+// addParams are the parameters of adding an object.
+type addParams struct {
 	repair      bool                // replace the archive
 	compressing *semaphore.Weighted // acquired while the archive is compressed; nil is no limit
 	ready       func() error        // waits until the references have been added; nil does not wait
 }
 
 // add adds an object.
-func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, how *adding) error {
-	n, listing, err := s.addArchive(ctx, info, archive, how)
+func (s *Store) add(ctx context.Context, info *store.PathInfo, archive io.Reader, params *addParams) error {
+	n, listing, err := s.addArchive(ctx, info, archive, params)
 	if err != nil {
 		return err
 	}
-	if how.ready != nil {
-		if err := how.ready(); err != nil {
+	if params.ready != nil {
+		if err := params.ready(); err != nil {
 			return err
 		}
 	}
@@ -191,13 +191,13 @@ func (s *Store) checkInfo(info *store.PathInfo) error {
 
 // addArchive verifies, compresses and publishes an archive. It returns the narinfo, and the listing if
 // the options want one.
-func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, how *adding) (*narinfo.NarInfo, *nar.Listing, error) {
+func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Reader, params *addParams) (*narinfo.NarInfo, *nar.Listing, error) {
 	f, err := s.files.create("nar/x")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.discard()
-	p, err := s.compressToFile(ctx, f, src, info.NARSize, how.compressing)
+	p, err := s.compressToFile(ctx, f, src, info.NARSize, params.compressing)
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding '%s' to the binary cache: %w", info.Path, err)
 	}
@@ -208,7 +208,7 @@ func (s *Store) addArchive(ctx context.Context, info *store.PathInfo, src io.Rea
 	if err := n.CheckArchive(p.nar.Hash(), p.nar.Size()); err != nil {
 		return nil, nil, err
 	}
-	if !how.repair {
+	if !params.repair {
 		if has, err := s.files.hasFile(ctx, n.URL, int64(n.FileSize)); has || err != nil {
 			return n, p.listing, err
 		}

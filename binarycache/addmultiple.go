@@ -39,7 +39,7 @@ type batch struct {
 	store    *Store
 	ctx      context.Context
 	group    *parallel.Group
-	how      adding                           // without ready
+	params   addParams                        // without ready
 	done     map[storepath.Path]chan struct{} // closed when the path was added or has failed
 	failures store.Failures
 }
@@ -60,7 +60,7 @@ func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2
 	group, groupCtx := parallel.WithContext(ctx, s.addsAtOnce())
 	defer group.Join() // even if the sequence panics
 	defer cancel()
-	b := &batch{store: s, ctx: groupCtx, group: group, how: adding{opts != nil && opts.Repair, semaphore.NewWeighted(int64(parallelAdds())), nil}, done: make(map[storepath.Path]chan struct{})}
+	b := &batch{store: s, ctx: groupCtx, group: group, params: addParams{opts != nil && opts.Repair, semaphore.NewWeighted(int64(parallelAdds())), nil}, done: make(map[storepath.Path]chan struct{})}
 	err = b.addAll(n, objects)
 	if err != nil {
 		cancel()
@@ -103,7 +103,7 @@ type addition struct {
 // other archives must be read before the sequence continues.
 func (b *batch) add(object store.Import) error {
 	a := &addition{batch: b, info: *object.Info, done: make(chan struct{})}
-	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.how.repair)
+	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.params.repair)
 	if _, refused := errors.AsType[*store.InfoError](err); refused {
 		return b.failures.Fail(a.info.Path, err)
 	}
@@ -139,9 +139,9 @@ func (b *batch) add(object store.Import) error {
 // read adds the object from its archive. It may be called again after a failure.
 func (a *addition) read(archive io.Reader) error {
 	a.src = &store.ObjectReader{Archive: archive}
-	how := a.batch.how
-	how.ready = a.wait
-	return a.batch.store.add(a.batch.ctx, &a.info, a.src, &how)
+	params := a.batch.params
+	params.ready = a.wait
+	return a.batch.store.add(a.batch.ctx, &a.info, a.src, &params)
 }
 
 // finish records the result of adding the object. An error it returns ends the whole batch.
@@ -169,7 +169,7 @@ func (a *addition) wait() error {
 			return contextError(a.batch.ctx)
 		}
 	}
-	if a.batch.how.repair { // a reference that could not be repaired still exists
+	if a.batch.params.repair { // a reference that could not be repaired still exists
 		return nil
 	}
 	return a.batch.failures.CheckReferences(&a.info)

@@ -44,11 +44,12 @@
 //
 //   - uri.go, options.go and cacheinfo.go open a cache, and store.go answers queries; narinfocache.go caches narinfos.
 //   - archive.go reads and verifies an archive, and verify.go a whole cache.
-//   - add.go, addmultiple.go and addcontents.go add objects.
+//   - add.go, addmultiple.go and addcontents.go add objects, and listrealisations.go lists realisations.
 //   - realisation.go and otherfiles.go read and write the other files of a cache: realisations, listings and logs.
 //   - directory.go accesses the files of a directory. remote.go sends requests by HTTP, download.go resumes broken
-//     downloads, upload.go and exchange.go send files, and retry.go decides when to retry. login.go chooses logins,
-//     and netrc.go reads them.
+//     downloads, and large.go has the connections of large archives. upload.go and exchange.go send files, multipart.go
+//     sends them to S3. width.go adapts the number of requests, and retry.go decides when to retry. login.go chooses
+//     logins, and netrc.go reads them.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

@@ -241,20 +241,20 @@ type request struct {
 
 // send sends one request and waits for the header of the response. It does not read the body of the request after it
 // has returned.
-func (r *remote) send(ctx context.Context, client *http.Client, what *request, opts *HTTPOptions) (*response, error) {
+func (r *remote) send(ctx context.Context, client *http.Client, sending *request, opts *HTTPOptions) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &phases{cancel: cancel}
 	p.enter(opts.ResponseTimeout, errNoResponse) // the caller's own client may not trace connections
-	req, err := http.NewRequestWithContext(p.trace(ctx, opts), what.method, what.url.String(), nil)
+	req, err := http.NewRequestWithContext(p.trace(ctx, opts), sending.method, sending.url.String(), nil)
 	if err != nil {
 		p.end()
 		cancel(nil)
 		return nil, err
 	}
-	req.Header = what.header
+	req.Header = sending.header
 	req.Header.Set("User-Agent", opts.UserAgent)
-	sent := &sentBodies{request: what, phases: p, opts: opts}
-	if what.body != nil {
+	sent := &sentBodies{request: sending, phases: p, opts: opts}
+	if sending.body != nil {
 		sent.attach(req)
 	}
 	r.logIn(req, nil)

@@ -16,7 +16,7 @@ import (
 	"pix/nixhash"
 )
 
-// keptFiles are files in a directory, of which each has an archive in some form. A file is written under a temporary name, and
+// keptFiles are files in a directory. Each has an archive in some form. A file is written under a temporary name, and
 // renamed when it is complete, so a file under its final name is complete, also after a crash. Files that were not used for the
 // longest time are deleted.
 type keptFiles struct {
@@ -30,7 +30,7 @@ type keptFiles struct {
 	mu      sync.Mutex
 	closed  bool
 	files   map[nixhash.Hash]*keptFile    // by the hash of the archive
-	size    int64                         // of all files, and of the archives of which files are being written
+	size    int64                         // of all files, and of the archives for which files are being written
 	growing map[nixhash.Hash]*growingFile // files that are being written, or will be
 }
 
@@ -83,7 +83,7 @@ func (k *keptFiles) load(add func(fs.DirEntry) error) error {
 // path returns the path of a complete file.
 func (k *keptFiles) path(n keptName) string { return filepath.Join(k.dir, k.format(n)) }
 
-// largest returns the maximum size of an archive of which a file is written. If such files are written in all places, the directory
+// largest returns the maximum size of an archive for which a file is written. If such files are written in all places, the directory
 // still has space for one more.
 func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(cap(k.places.taken)+1) }
 

@@ -17,8 +17,8 @@ import (
 
 // UpstreamOptions configure an [Upstream]. The zero values are useful.
 type UpstreamOptions struct {
-	// TrustedKeys are the keys of which one must have signed a path. Other paths do not exist, except content-addressed
-	// ones.
+	// TrustedKeys are the keys that sign paths. Paths without a signature by one of them do not exist
+	// for clients, except content-addressed ones.
 	TrustedKeys signature.KeySet
 
 	// Dir is the directory of fetched archives, which no other process may use. "" keeps none.

@@ -124,7 +124,7 @@ func (a *multipleAdder) endEarly(err error) error {
 	return a.failures.Err(a.current.finishEarly(err, isFirst))
 }
 
-// close waits for the goroutines of the call, and removes what was not registered.
+// close waits for the goroutines of the call, and removes the objects that were not registered.
 func (a *multipleAdder) close() {
 	a.placing.Join()
 	a.current.cleanUp()

@@ -68,7 +68,7 @@ var fileHead, fileTail = func() (head, tail []byte) {
 }()
 
 // plainFile returns the contents of the file in an archive, which share the memory of the archive. It reports false if
-// the archive is not that of one file without the execute bit.
+// the archive does not consist of one file without the execute bit.
 func plainFile(archive []byte) (contents []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(archive, fileHead)
 	if !ok || len(rest) < 8 {

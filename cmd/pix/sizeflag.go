@@ -11,7 +11,7 @@ import (
 // accepts every upload.
 const minSize = 16 << 20
 
-// sizeFlag returns the setter of a flag whose value is a size, as for [pflag.FlagSet.Func].
+// sizeFlag returns the function that sets a flag whose value is a size.
 func sizeFlag(size *int64) func(value string) error {
 	return func(value string) error {
 		n, err := nixconf.ParseSize(value)

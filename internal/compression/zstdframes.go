@@ -67,7 +67,7 @@ func newZstdEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
 }
 
-// newZstdWriter returns a writer of contents that should have size bytes. 0 is an unknown size.
+// newZstdWriter returns a writer of contents that should have size bytes; 0 is an unknown size.
 func newZstdWriter(dst io.Writer, level int, size uint64) (*zstdWriter, error) {
 	speed := zstd.SpeedDefault
 	if level != 0 {

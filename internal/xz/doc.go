@@ -26,4 +26,12 @@
 // A decoder needs a window as large as the header of a block says, up to 4 GiB. [Options] bound it. Everything is verified:
 // the checks, the index, the footers, and zeros where the format has zeros. Unknown checks are skipped, as in
 // liblzma. The filter for RISC-V is not supported.
+//
+// # Reading order
+//
+//   - reader.go reads a file, and ahead.go decodes several blocks at once. header.go, index.go and check.go parse and verify the
+//     parts around the chunks.
+//   - block.go decodes a block: lzma2.go its chunks, lzma.go their symbols, range.go the bits of these, and window.go has the
+//     last bytes of the contents.
+//   - filters.go and x86.go undo filters.
 package xz
