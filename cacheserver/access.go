@@ -19,15 +19,24 @@ const minToken = 16
 func newTokenSet(tokens []string) (tokenSet, error) {
 	set := make(tokenSet, 0, len(tokens))
 	for _, t := range tokens {
-		if len(t) < minToken {
-			return nil, errors.New("a token is shorter than 16 characters, so it could be guessed")
-		}
-		if strings.Trim(t, tokenBytes) != "" {
-			return nil, errors.New("a token has characters other than letters, digits, and -._~+/=, which not every client can send")
+		if err := CheckToken(t); err != nil {
+			return nil, err
 		}
 		set = append(set, sha256.Sum256([]byte(t)))
 	}
 	return set, nil
+}
+
+// CheckToken returns an error for a token that New refuses: one that is shorter than 16 bytes, or that not every client can
+// send. The error does not contain the token.
+func CheckToken(token string) error {
+	switch {
+	case len(token) < minToken:
+		return errors.New("a token is shorter than 16 characters, so it could be guessed")
+	case strings.Trim(token, tokenBytes) != "":
+		return errors.New("a token has characters other than letters, digits, and -._~+/=, which not every client can send")
+	}
+	return nil
 }
 
 // tokenBytes are the characters of a token in the header Authorization (RFC 6750, section 2.1).

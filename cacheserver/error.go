@@ -22,9 +22,17 @@ func (e *statusError) Error() string { return fmt.Sprintf("%d: %s", e.status, e.
 var errNotFound = &statusError{http.StatusNotFound, "the cache does not have this file"}
 
 // A methodError is the error of a request with a method that the file does not support.
-type methodError struct{ allowed []string }
+type methodError struct {
+	allowed  []string
+	isUpload bool // the request is a PUT
+}
 
-func (e *methodError) Error() string { return "the method is not one of " + join(e.allowed) }
+func (e *methodError) Error() string {
+	if e.isUpload {
+		return "this cache does not accept uploads of this file"
+	}
+	return "the method is not one of " + join(e.allowed)
+}
 
 // writeError answers a request with an error.
 func writeError(w http.ResponseWriter, err error) {

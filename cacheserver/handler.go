@@ -168,7 +168,7 @@ func (h *Handler) checkMethod(r *http.Request, n name) error {
 		allowed = append(allowed, http.MethodPut)
 	}
 	if !slices.Contains(allowed, r.Method) {
-		return &methodError{allowed}
+		return &methodError{allowed: allowed, isUpload: r.Method == http.MethodPut}
 	}
 	return nil
 }

@@ -269,7 +269,9 @@ func (n *normalSpec) resolve() (*normalSpec, error) {
 	if inRecipe() {
 		return nil, n.fail("", errInRecipe)
 	}
-	if err := deriveAll(lazies); err != nil {
+	if err := deriveAll(lazies); errors.Is(err, errNilPackage) {
+		return nil, n.fail("", err) // the Lazy without a package has no name
+	} else if err != nil {
 		return nil, err
 	}
 	return n.substitute()

@@ -35,7 +35,7 @@ func Open(ctx context.Context, uri string, opts *binarycache.Options) (*binaryca
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		warn(ctx, "no credentials for '"+b.uploads.Name+"' were found, so requests are not signed: "+err.Error())
+		warn(ctx, "no credentials for '"+b.uploads.Name+"' were found, so requests are not signed; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the parameter profile of the URI: "+err.Error())
 	}
 	return b.open(ctx, found, opts)
 }

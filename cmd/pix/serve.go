@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 	"time"
@@ -117,6 +118,8 @@ func (o *serveOptions) check() error {
 		return errors.New("--grace, --max-encoders and --max-archives must not be negative")
 	case (o.tlsCert == "") != (o.tlsKey == ""):
 		return errors.New("--tls-certificate and --tls-key need each other")
+	case o.uploads.dir != "" && !o.uploads.isSet():
+		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
 	case o.compressedSize != 0 && o.compressedDir == "":
 		return errors.New("--compressed-size needs --compressed-dir")
 	}
@@ -206,6 +209,11 @@ func (a *app) readTokens(ctx context.Context, file string) ([]string, error) {
 	if len(tokens) == 0 {
 		return nil, fmt.Errorf("%s: there is no token", inputName(file))
 	}
+	for _, token := range tokens {
+		if err := cacheserver.CheckToken(token); err != nil {
+			return nil, fmt.Errorf("%s: %w", inputName(file), err)
+		}
+	}
 	return tokens, nil
 }
 
@@ -215,8 +223,10 @@ func (o *serveOptions) tlsConfig() (*tls.Config, error) {
 		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
-	if err != nil {
+	if errors.As(err, new(*fs.PathError)) {
 		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("the certificate '%s' with the key '%s': %w", o.tlsCert, o.tlsKey, err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }

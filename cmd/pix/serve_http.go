@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pix/activity"
@@ -47,7 +49,24 @@ func listenOn(address string) (net.Listener, error) {
 	if path := strings.TrimPrefix(address, "unix:"); path != address || strings.Contains(path, "/") {
 		return server.ListenUnix(path)
 	}
-	return net.Listen("tcp", address)
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, &usageError{fmt.Errorf("'%s' is no address to listen on: it is HOST:PORT, :PORT, or the path of a Unix socket, such as ./cache.sock", address)}
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	// The text of net.OpError repeats the address in Go's terms.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		err = op.Err
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && strings.HasPrefix(dns.Name, "tcp/") {
+		err = errors.New("the port is neither a number nor the name of a service")
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = errors.New("another program listens on this address; choose another port")
+	}
+	return nil, fmt.Errorf("listening on '%s': %w", address, err)
 }
 
 // newHTTPServer returns a server with limits for clients that are slow or hostile before a handler is called.
