@@ -104,7 +104,7 @@ func (s *rawServer) inBubble(t *testing.T, test func(t *testing.T, c *binarycach
 		transport := &http.Transport{DialContext: n.dial, ExpectContinueTimeout: time.Second}
 		defer func() { transport.CloseIdleConnections(); close(s.ended); n.Close() }()
 		c, err := binarycache.Open(t.Context(), "http://me:secret@cache.example", &binarycache.Options{
-			Create: true, HTTP: binarycache.HTTPOptions{Client: &http.Client{Transport: transport}},
+			Create: true, HTTP: binarycache.HTTPOptions{Client: &http.Client{Transport: transport}, Tries: 2},
 		})
 		if err != nil {
 			t.Fatal(err)
