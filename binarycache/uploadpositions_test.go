@@ -3,7 +3,6 @@ package binarycache_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -167,8 +166,9 @@ func TestUploadCancelled(t *testing.T) {
 				<-s.stalled
 				start := time.Now()
 				cancel()
-				if _, refused := errors.AsType[*binarycache.RequestError](<-ended); refused || time.Since(start) > time.Second {
-					t.Errorf("refused %v after %v", refused, time.Since(start))
+				// The status of an early answer may arrive before the end of the context.
+				if err := <-ended; err == nil || time.Since(start) > time.Second {
+					t.Errorf("%v after %v", err, time.Since(start))
 				}
 			})
 		})
