@@ -27,7 +27,7 @@ func (s *serverFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A copy from a server with few resources ends, and so does one from a server that becomes fast.
+// A copy from a server that allows fewer requests than the smallest width ends, and so does one from a server that becomes fast.
 func TestWidthUnreliable(t *testing.T) {
 	f, paths := smallPaths(t, 300)
 	limits := map[string]time.Duration{"four requests at once": 60 * time.Second, "slow at first": 40 * time.Second}
@@ -53,7 +53,7 @@ func TestWidthUnreliable(t *testing.T) {
 				s := &serverFunc{f: f, handle: handle}
 				client := listen(t, s)
 				client.Transport.(*http.Transport).MaxIdleConnsPerHost = 128
-				c, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: client}})
+				c, err := binarycache.Open(t.Context(), "http://cache.example", &binarycache.Options{HTTP: binarycache.HTTPOptions{Client: client, Tries: 50}})
 				if err != nil {
 					t.Fatal(err)
 				}
