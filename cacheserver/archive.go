@@ -138,10 +138,25 @@ func beginBody(w *response, part byteRange, partial bool, size int64) {
 	w.WriteHeader(status)
 }
 
-// serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins.
+// serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins. If it is not
+// tiny, the request holds a place until the client has received it, because the archives of many clients would fill the memory.
 func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	c := content{typ: archiveType, etag: a.etag(), cache: h.cacheControl(immutable)}
-	c.make = func() ([]byte, error) { return h.readSmall(r.Context(), a) }
+	c.make = func() ([]byte, error) {
+		if a.info.NARSize <= maxBuffered {
+			return h.readSmall(r.Context(), a)
+		}
+		if err := h.archives.acquire(r.Context()); err != nil {
+			return nil, err
+		}
+		w.place = h.archives
+		return a.read(r.Context())
+	}
+	defer func() {
+		if w.place != nil {
+			w.place.release()
+		}
+	}()
 	return h.serveContent(w, r, c)
 }
 

@@ -43,8 +43,9 @@ type Options struct {
 	// An encoder uses about 30 MB. 0 is half of the number of processors, and at most 4.
 	MaxEncoders int
 
-	// MaxArchives is the maximum number of archives that are sent while they are read from stores. Each uses about 1 MB.
-	// Further requests wait. Archives up to 64 KiB do not count, and compressed ones. 0 means 24.
+	// MaxArchives is the maximum number of archives that are sent while they are read from stores, or that are compressed in
+	// transit. Each uses about 1 MB. Further requests wait. Archives up to 64 KiB do not count, and those in CompressedDir.
+	// 0 means 24.
 	MaxArchives int
 
 	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. It is a quarter of that
