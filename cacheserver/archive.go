@@ -138,7 +138,8 @@ func beginBody(w *response, part byteRange, partial bool, size int64) {
 	w.WriteHeader(status)
 }
 
-// serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins.
+// serveEncoded sends a small archive that is compressed in transit. It is verified before the response begins. If it is not
+// tiny, the request holds a place until the client has received it, because the archives of many clients would fill the memory.
 func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	c := content{typ: archiveType, etag: a.etag(), cache: h.cacheControl(immutable)}
 	c.make = func() ([]byte, error) { return h.readSmall(r.Context(), a) }
