@@ -69,7 +69,8 @@ func sizeMember(sizes map[storepath.Path]uint64, path storepath.Path) []store.JS
 	return []store.JSONMember{{Key: "closureSize", Value: sizes[path]}}
 }
 
-// closurePaths returns the paths of a closure, and their infos, or nil if these are too many to hold.
+// closurePaths returns the paths of a closure, and their infos, or nil if these are too many to hold. Then the walk holds little
+// more than the paths, and most of what it allocates is garbage, so the collector runs more often.
 func closurePaths(ctx context.Context, s store.Store, roots []storepath.Path) (paths []storepath.Path, infos []*store.PathInfo, err error) {
 	for info, err := range store.Closure(ctx, s, roots...) {
 		if err != nil {
@@ -78,8 +79,9 @@ func closurePaths(ctx context.Context, s store.Store, roots []storepath.Path) (p
 		paths = append(paths, info.Path)
 		if len(paths) <= maxHeldInfos {
 			infos = append(infos, info)
-		} else {
+		} else if infos != nil {
 			infos = nil
+			boundGarbage()
 		}
 	}
 	return paths, infos, nil

@@ -1,7 +1,6 @@
 package compression
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"runtime"
@@ -17,10 +16,14 @@ import (
 // contents give equal streams.
 const zstdFrame = 16 << 20
 
+// zstdWindow is the largest distance of a repetition. An encoder holds twice as much. For 96 MiB of programs and sources, the
+// stream is 0.1 % larger than with the library's default of 8 MiB, with 2 MiB it is 1 % larger; none of them is faster.
+const zstdWindow = 4 << 20
+
 var errClosedWriter = errors.New("the writer is closed")
 
 // frameSlots bounds the frames that all writers compress on other goroutines. A writer that gets no slot compresses its frame
-// itself. So the memory is one frame for each writer, and one for each of at most 4 processors.
+// itself. So the memory is one frame for each writer, and one frame and an encoder for each of at most 4 processors.
 var frameSlots = make(chan struct{}, min(runtime.GOMAXPROCS(0), 4))
 
 // A zstdWriter compresses contents in frames that do not depend on each other, several at once, as Nix 2.35 does. The
@@ -39,9 +42,19 @@ type zstdWriter struct {
 // A frameJob compresses a frame.
 type frameJob struct {
 	contents []byte
-	frame    bytes.Buffer
+	frame    frameBuffer
 	done     chan struct{}
 	guard    parallel.Guard // moves a panic to the goroutine of the writer
+}
+
+// A frameBuffer holds what is written to it. A bytes.Buffer would double its memory, and hold up to twice the bytes of a
+// frame; append grows a large slice by a quarter.
+type frameBuffer []byte
+
+// Write implements io.Writer. It returns no errors.
+func (b *frameBuffer) Write(p []byte) (int, error) {
+	*b = append(*b, p...)
+	return len(p), nil
 }
 
 // idleFrames has the *frameJob whose memory can be used again.
@@ -64,7 +77,8 @@ var zstdEncoders sync.Map
 
 // newZstdEncoder returns an encoder that writes a frame even without contents.
 func newZstdEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true),
+		zstd.WithWindowSize(zstdWindow))
 }
 
 // newZstdWriter returns a writer of contents that should have size bytes; 0 is an unknown size.
@@ -135,9 +149,9 @@ func (j *frameJob) compress(encoders *sync.Pool) {
 		// EncodeAll would do the same, but it receives from a channel of the encoder, which must not be shared by tests in
 		// different synctest bubbles.
 		e := encoders.Get().(*zstd.Encoder)
-		j.frame.Reset()
+		j.frame = j.frame[:0]
 		e.ResetContentSize(&j.frame, int64(len(j.contents)))
-		e.Write(j.contents) // a buffer returns no errors
+		e.Write(j.contents) // a frameBuffer returns no errors
 		e.Close()
 		e.Reset(nil)
 		encoders.Put(e)
@@ -151,7 +165,7 @@ func (w *zstdWriter) finish() error {
 	w.pending = w.pending[1:]
 	<-j.done
 	j.guard.Repanic()
-	_, err := w.dst.Write(j.frame.Bytes())
+	_, err := w.dst.Write(j.frame)
 	w.written = true
 	j.contents = j.contents[:0]
 	idleFrames.Put(j)

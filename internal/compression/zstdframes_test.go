@@ -186,23 +186,3 @@ func TestZstdAheadBroken(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 }
-
-// A writer holds a bounded number of frames, however large the contents are.
-func TestZstdWriterMemory(t *testing.T) {
-	w, err := newZstdWriter(io.Discard, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	part := make([]byte, 1<<20)
-	for range 8 * zstdFrame / len(part) {
-		if _, err := w.Write(part); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(w.pending); n > cap(frameSlots) {
-			t.Fatalf("%d frames are in memory", n)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
