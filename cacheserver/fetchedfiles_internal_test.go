@@ -2,6 +2,7 @@ package cacheserver
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,13 +12,13 @@ import (
 // A file whose time is in the future, because a clock was wrong, is not kept forever: it is the first that is deleted.
 func TestFileFromTheFuture(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
-	c := &fetchedFiles{dir: dir}
 	future, past := nixhash.Sum(nixhash.SHA256, []byte("future")), nixhash.Sum(nixhash.SHA256, []byte("past"))
 	for hash, used := range map[nixhash.Hash]time.Time{future: now.AddDate(1, 0, 0), past: now.Add(-time.Hour)} {
-		if err := os.WriteFile(c.path(hash), make([]byte, 1000), 0o600); err != nil {
+		name := filepath.Join(dir, formatFetched(fetchedName(hash, 1000)))
+		if err := os.WriteFile(name, make([]byte, 1000), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(c.path(hash), used, used); err != nil {
+		if err := os.Chtimes(name, used, used); err != nil {
 			t.Fatal(err)
 		}
 	}
