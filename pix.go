@@ -22,6 +22,7 @@
 //   - [pix/store/memstore] and [pix/daemontest]: a store in memory, and a daemon for tests;
 //   - [pix/binarycache]: binary caches;
 //   - [pix/binarycache/s3]: binary caches in S3;
+//   - [pix/cacheserver]: serving stores as a binary cache;
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/substitute]: a store that substitutes missing paths from other stores;
 //   - [pix/builder/sandbox]: one process, in namespaces or without;
