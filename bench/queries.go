@@ -39,7 +39,7 @@ func (l *lab) queries(t *scope) *querySet {
 		}
 		t.check(os.WriteFile(q.file, text, 0o644))
 		if l.goNix != "" {
-			q.goNix = l.buildGoNix(t, dir)
+			q.goNix = l.buildGoNix(t, goNixQueries)
 		}
 		l.queried = q
 	}
@@ -49,16 +49,15 @@ func (l *lab) queries(t *scope) *querySet {
 	return l.queried
 }
 
-// buildGoNix builds the peer in a directory, and returns its path.
-func (l *lab) buildGoNix(t *scope, dir string) string {
+// buildGoNix builds a program with numtide/go-nix, and returns its path.
+func (l *lab) buildGoNix(t *scope, text []byte) string {
 	checkout, err := filepath.Abs(l.goNix)
 	t.check(err)
-	source := filepath.Join(dir, "source")
-	t.check(os.Mkdir(source, 0o755))
-	t.check(os.WriteFile(filepath.Join(source, "main.go"), goNixQueries, 0o644))
+	source := l.shared.TempDir()
+	t.check(os.WriteFile(filepath.Join(source, "main.go"), text, 0o644))
 	module := "module peer\n\ngo 1.26\n\nrequire github.com/nix-community/go-nix v0.0.0\n\nreplace github.com/nix-community/go-nix => " + checkout + "\n"
 	t.check(os.WriteFile(filepath.Join(source, "go.mod"), []byte(module), 0o644))
-	program := filepath.Join(dir, "gonix-queries")
+	program := filepath.Join(source, "peer")
 	for _, args := range [][]string{{"mod", "tidy"}, {"build", "-o", program, "."}} {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = source

@@ -48,6 +48,8 @@ var rows = []row{
 	{"daemon: path infos, 1 client", pathInfosRow(1)},
 	{"daemon: path infos, 16 clients", pathInfosRow(16)},
 	{"daemon: small texts", smallTextsRow},
+	{"register derivations, pix's daemon", registerRow(0)},
+	{"register derivations, Nix's daemon", registerRow(1)},
 	{"daemon: new connections", connectionsRow},
 	{"daemon: a large archive, in", archiveInRow},
 	{"daemon: a large archive, out", archiveOutRow},

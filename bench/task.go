@@ -23,6 +23,7 @@ var tasks = map[string]func(args []string) (time.Duration, error){
 	"cache-clients": runCacheClients,
 	"lone":          loneQueries,
 	"pipelined":     pipelinedQueries,
+	"register":      registerTexts,
 }
 
 // taskCommand returns a command that runs a task.
