@@ -145,8 +145,8 @@ func interrupted(texts []store.Import, at int, inside bool, interrupt func()) it
 	}
 }
 
-// A stream whose context is cancelled at any point returns the cause, and leaves only complete objects. The same stream
-// succeeds afterwards. So does a stream whose reader panics, and one whose store is closed.
+// A stream whose context is cancelled at any point returns the cause, and leaves only complete objects. So does a stream
+// whose reader panics. After these, and after the store was closed meanwhile, the same stream succeeds.
 func TestInterruptedStreams(t *testing.T) {
 	const n = 2*batchObjects + 10
 	cause := errors.New("the cause")
@@ -183,7 +183,9 @@ func TestInterruptedStreams(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				checkAdded(t, s, textChain(t, s.Dir(), n), len(valid))
+				if name != "close" { // a closed store cannot look up which objects are valid, so files may remain, as after a crash
+					checkAdded(t, s, textChain(t, s.Dir(), n), len(valid))
+				}
 				if err := s.AddMultipleToStore(t.Context(), n, imports(textChain(t, s.Dir(), n)), nil); err != nil {
 					t.Errorf("%s at %d, inside %v, again: %v", name, at, inside, err)
 				}
