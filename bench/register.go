@@ -57,7 +57,7 @@ func registerRow(i int) func(l *lab, t *scope) work {
 	}
 }
 
-// writeDerivations writes n derivations, each of which depends on two before it, to a file.
+// writeDerivations writes n derivations to a file. Each depends on two before it.
 func writeDerivations(file, prefix string, n int) error {
 	ctx := context.Background()
 	batch := store.NewBatch(memstore.New(nil))

@@ -50,7 +50,7 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", code) }
 }
 
-// untilTheEnd refuses requests. From the second one on, it asks the client to wait as long as a date can say.
+// untilTheEnd refuses requests. From the second one on, it asks the client to wait for the longest time that a date can express.
 func untilTheEnd() http.HandlerFunc {
 	var count atomic.Int64
 	return func(w http.ResponseWriter, _ *http.Request) {

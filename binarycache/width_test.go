@@ -79,7 +79,7 @@ func checkCopy(t *testing.T, c *binarycache.Store, paths []storepath.Path) time.
 	return time.Since(start)
 }
 
-// A server gets more requests at once, as long as its answers come without errors and as fast as before.
+// A server gets more requests at once while its answers come without errors and as fast as before.
 func TestWidthGrows(t *testing.T) {
 	f, paths := smallPaths(t, 600)
 	for _, c := range []struct {

@@ -44,7 +44,7 @@ type Options struct {
 	MaxEncoders int
 
 	// MaxArchives is the maximum number of archives that are sent while they are read from stores, of listings, and of files and
-	// directories for browsers. Each uses about 1 MB, and those of objects with very many files more. Further requests wait. Archives
+	// directories for browsers. Each uses about 1 MB, or more if the object has very many files. Further requests wait. Archives
 	// up to 64 KiB do not count, and files in CompressedDir. 0 means 24.
 	MaxArchives int
 

@@ -24,7 +24,7 @@ type response struct {
 	piece int           // bytes that the client has received in the time
 	spent time.Duration // the time for which the server has waited for the client to receive them
 
-	status  int   // 0 as long as no header was written
+	status  int   // 0 before the header was written
 	written int64 // number of bytes of the body
 	lost    bool  // the client has hung up, or was too slow
 }

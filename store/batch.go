@@ -27,7 +27,7 @@ type Batch struct {
 	s      Store
 	texts  []batchText             // in the order of the calls, each once and after its references
 	has    map[storepath.Path]bool // the paths of texts
-	hashes inputHashes
+	hashes ModuloHashes
 }
 
 // A batchText is a text to add.
@@ -42,7 +42,7 @@ type batchText struct {
 // NewBatch returns an empty batch for s. To add derivations with input derivations in s, s must be a
 // [NARReader].
 func NewBatch(s Store) *Batch {
-	return &Batch{s: s, has: make(map[storepath.Path]bool), hashes: make(inputHashes)}
+	return &Batch{s: s, has: make(map[storepath.Path]bool), hashes: make(ModuloHashes)}
 }
 
 // AddText collects a text and returns its path. See [AddText], which adds a text at once. The error is a
@@ -62,7 +62,7 @@ func (b *Batch) AddText(name, contents string, references []storepath.Path) (sto
 // keeps no reference to d, so the program can change it and add it again. After an error, d is
 // unchanged and not in the batch.
 func (b *Batch) AddDerivation(ctx context.Context, d *derivation.Derivation) (storepath.Path, error) {
-	inputs, err := b.hashes.inputsOf(ctx, b.s, d)
+	inputs, err := b.hashes.InputsOf(ctx, b.s, d)
 	if err != nil {
 		return "", err
 	}
@@ -149,42 +149,6 @@ func AddDerivations(ctx context.Context, s Store, ds []*derivation.Derivation) (
 		return paths, err
 	}
 	return paths, &AddError{failed, err}
-}
-
-// inputHashes are the modulo hashes of the derivations of a batch, and of derivations in its store.
-type inputHashes map[storepath.Path]derivation.ModuloHash
-
-func (h inputHashes) get(path storepath.Path) (derivation.ModuloHash, bool) {
-	hash, ok := h[path]
-	return hash, ok
-}
-
-// inputsOf returns the hashes of the inputs of d. It reads the derivations with unknown hashes from s.
-func (h inputHashes) inputsOf(ctx context.Context, s Store, d *derivation.Derivation) (derivation.InputHashes, error) {
-	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
-		return nil, err
-	}
-	var unknown []storepath.Path
-	for path := range d.InputDerivations.Keys() {
-		if _, ok := h[path]; !ok {
-			unknown = append(unknown, path)
-		}
-	}
-	if len(unknown) == 0 {
-		return h.get, nil
-	}
-	closure, err := derivation.LoadClosure(ctx, Derivations(s), unknown, &derivation.ClosureOptions{ForHashes: true, Known: h.get})
-	if err != nil {
-		return nil, err
-	}
-	hashes, err := closure.InputHashes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for path := range closure.All() {
-		h[path.Clone()], _ = hashes(path) // the path is a part of the text of a derivation
-	}
-	return h.get, nil
 }
 
 // A DerivationError is the reason why one of many derivations was not added.

@@ -188,7 +188,7 @@ func open(t *testing.T, uri string, c aws.CredentialsProvider) *binarycache.Stor
 	return s
 }
 
-// source returns a store with two paths, of which the second is large and refers to the first.
+// source returns a store with two paths. The second is large and refers to the first.
 func source(t *testing.T, size int) (*memstore.Store, []storepath.Path) {
 	t.Helper()
 	s := memstore.New(nil)

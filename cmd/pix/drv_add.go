@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +54,7 @@ must be in the store.`,
 				return err
 			}
 			defer s.Close()
-			known := make(moduloHashes)
+			known := make(store.ModuloHashes)
 			for _, n := range news {
 				path, err := n.add(ctx, s, known)
 				if err != nil {
@@ -147,39 +146,10 @@ func parseNew(dir storepath.Dir, text, name string) (*newDerivation, error) {
 	return &newDerivation{Derivation: d, text: text}, nil
 }
 
-// moduloHashes are the modulo hashes of derivations in a store. A verb that adds many derivations computes each hash once:
-// otherwise the time would grow with the square of their number.
-type moduloHashes map[storepath.Path]derivation.ModuloHash
-
-func (h moduloHashes) get(path storepath.Path) (derivation.ModuloHash, bool) {
-	hash, ok := h[path]
-	return hash, ok
-}
-
-// inputsOf returns the hashes of the inputs of d. It loads the derivations whose hashes are unknown.
-func (h moduloHashes) inputsOf(ctx context.Context, s store.Store, d *derivation.Derivation) (derivation.InputHashes, error) {
-	if kind, err := d.Kind(); err != nil || kind == derivation.Fixed {
-		return nil, err
-	}
-	roots := slices.Collect(d.InputDerivations.Keys())
-	closure, err := derivation.LoadClosure(ctx, store.Derivations(s), roots, &derivation.ClosureOptions{ForHashes: true, Known: h.get})
-	if err != nil {
-		return nil, err
-	}
-	hashes, err := closure.InputHashes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for path := range closure.All() {
-		h[path.Clone()], _ = hashes(path) // the path is a part of the text of a derivation
-	}
-	return h.get, nil
-}
-
 // add checks the derivation, computes the output paths that JSON may leave out, and adds it to s. It uses known and adds
 // the hash of the derivation to it.
-func (n *newDerivation) add(ctx context.Context, s store.Store, known moduloHashes) (storepath.Path, error) {
-	inputs, err := known.inputsOf(ctx, s, n.Derivation)
+func (n *newDerivation) add(ctx context.Context, s store.Store, known store.ModuloHashes) (storepath.Path, error) {
+	inputs, err := known.InputsOf(ctx, s, n.Derivation)
 	if err != nil {
 		return "", err
 	}

@@ -87,17 +87,17 @@ type drvRoundTrip struct {
 	folder  string
 	dir     storepath.Dir
 	daemon  *daemontest.Daemon
-	added   map[string]error // by file
-	plain   map[string]bool  // files of which the formats of Nix can represent the closure
-	used    map[string]bool  // inputs of plain files
-	hashes  moduloHashes     // of derivations that addNamed added, and of their inputs
+	added   map[string]error   // by file
+	plain   map[string]bool    // files whose closure the formats of Nix can represent
+	used    map[string]bool    // inputs of plain files
+	hashes  store.ModuloHashes // of derivations that addNamed added, and of their inputs
 	checked int
 }
 
 func newDrvRoundTrip(t *testing.T, folder string, dir storepath.Dir) *drvRoundTrip {
 	return &drvRoundTrip{
 		t: t, folder: folder, dir: dir, added: make(map[string]error), plain: make(map[string]bool), used: make(map[string]bool),
-		hashes: make(moduloHashes),
+		hashes: make(store.ModuloHashes),
 		daemon: daemontest.New(t, &daemontest.Options{StoreDir: dir}),
 	}
 }

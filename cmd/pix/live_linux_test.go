@@ -17,6 +17,7 @@ import (
 	"pix/daemontest"
 	"pix/derivation"
 	"pix/internal/termtest"
+	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
 )
@@ -43,7 +44,7 @@ func newScriptedBuild(t *testing.T, names ...string) *scriptedBuild {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.drvs[name], err = news[0].add(t.Context(), s, moduloHashes{}); err != nil {
+		if b.drvs[name], err = news[0].add(t.Context(), s, store.ModuloHashes{}); err != nil {
 			t.Fatal(err)
 		}
 		input = fmt.Sprintf(`%q: {"outputs": ["out"], "dynamicOutputs": {}}`, b.drvs[name].Base())

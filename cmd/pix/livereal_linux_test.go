@@ -12,6 +12,7 @@ import (
 	"pix/daemon"
 	"pix/internal/realnix"
 	"pix/internal/termtest"
+	"pix/store"
 	"pix/storepath"
 )
 
@@ -35,7 +36,7 @@ func realBuilds(t *testing.T, d *realnix.Daemon) map[string]storepath.Path {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if drvs[name], err = news[0].add(t.Context(), s, moduloHashes{}); err != nil {
+		if drvs[name], err = news[0].add(t.Context(), s, store.ModuloHashes{}); err != nil {
 			t.Fatal(err)
 		}
 	}

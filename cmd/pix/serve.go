@@ -89,7 +89,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.tlsKey, "tls-key", "", "the `file` with the private key of the certificate, in PEM")
 	flags.StringVar(&o.url, "url", "", "the `URL` of the cache, for the start page (default the address of the request)")
 	flags.StringArrayVar(&o.keyFiles, "key-file", nil, "a `file` with a secret key that signs the paths")
-	flags.StringArrayVar(&o.tokenFiles, "read-token-file", nil, "a `file` with tokens, one per line, of which clients need one")
+	flags.StringArrayVar(&o.tokenFiles, "read-token-file", nil, "a `file` with tokens, one per line; a client needs one of them")
 	flags.IntVar(&o.priority, "priority", cacheserver.DefaultPriority, "the priority among the caches of a client, which asks lower `numbers` first")
 	flags.BoolVar(&o.compress, "compress", false, "compress small files and archives in transit, with zstd")
 	flags.StringVar(&o.compressedDir, "compressed-dir", "", "the `directory` for large compressed archives, which implies --compress")

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// putServer returns a server that stores what is sent to it, as long as accept allows it.
+// putServer returns a server that stores each file that it receives and accept allows.
 func putServer(t *testing.T, accept func(r *http.Request) bool) string {
 	var mu sync.Mutex
 	files := make(map[string][]byte)

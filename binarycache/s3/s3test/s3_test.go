@@ -23,7 +23,7 @@ import (
 	"pix/storepath"
 )
 
-// source returns a store with two paths, of which the second is large and refers to the first.
+// source returns a store with two paths. The second is large and refers to the first.
 func source(t *testing.T, size int) (*memstore.Store, []storepath.Path) {
 	t.Helper()
 	s := memstore.New(nil)
@@ -106,7 +106,7 @@ func TestVersity(t *testing.T) {
 		code string
 	}{
 		"wrong secret": {key(accessKey, "wrong"), "SignatureDoesNotMatch"},
-		"wrong id":     {key("nobody", secretKey), "XAdminUserNotFound"}, // AWS's server says InvalidAccessKeyId
+		"wrong id":     {key("unknown", secretKey), "XAdminUserNotFound"}, // AWS's server says InvalidAccessKeyId
 	} {
 		_, err := s3.OpenWith(t.Context(), uri, test.key, &binarycache.Options{Create: true})
 		if refused, ok := errors.AsType[*s3.Error](err); !ok || refused.Code != test.code {

@@ -63,7 +63,7 @@ type reception struct {
 // receive stores the body in the file, and compares its hash with the name.
 func (r *reception) receive(ctx context.Context, name Name, body io.Reader) error {
 	hasher := nar.NewHasher(nixhash.SHA256)
-	// The reader fails with the reasons of the client, and the writer with those of the server.
+	// The reader fails because of the client, and the writer because of the server.
 	if _, err := io.Copy(io.MultiWriter(r, hasher), contextio.NewReader(ctx, body)); err != nil {
 		return err
 	}
