@@ -24,15 +24,21 @@ type bigStore struct {
 	root string // a path whose closure contains the whole store
 }
 
+// newBigStore returns a world for n files, and its empty store. The caller must close the store.
+func (l *lab) newBigStore(n int) (*bigStore, *localstore.Store) {
+	s := &bigStore{l.newWorld(l.shared), n, string(objectPath("root", 0))}
+	local, err := localstore.Open(context.Background(), &localstore.Options{Root: s.HostPath("/"), NoSync: true})
+	l.shared.check(err)
+	return s, local
+}
+
 // store returns the shared store with n files.
 func (l *lab) store(n int) *bigStore {
 	if s, ok := l.stores[n]; ok {
 		return s
 	}
 	t := l.shared
-	s := &bigStore{world: l.newWorld(t), n: n}
-	local, err := localstore.Open(context.Background(), &localstore.Options{Root: s.HostPath("/"), NoSync: true})
-	t.check(err)
+	s, local := l.newBigStore(n)
 	defer local.Close()
 	objects := smallObjects(n)
 	count := 0
@@ -40,7 +46,6 @@ func (l *lab) store(n int) *bigStore {
 		count++
 	}
 	t.check(local.AddMultipleToStore(context.Background(), count, objects, &store.AddOptions{NoSignatures: true}))
-	s.root = string(objectPath("root", 0))
 	l.stores[n] = s
 	return s
 }
@@ -52,9 +57,7 @@ func (l *lab) registeredStore(n int) *bigStore {
 		return s
 	}
 	t := l.shared
-	s := &bigStore{world: l.newWorld(t), n: n}
-	local, err := localstore.Open(context.Background(), &localstore.Options{Root: s.HostPath("/"), NoSync: true})
-	t.check(err)
+	s, local := l.newBigStore(n)
 	defer local.Close()
 	var infos []*store.PathInfo
 	register := func() {
@@ -69,7 +72,6 @@ func (l *lab) registeredStore(n int) *bigStore {
 		}
 	}
 	register()
-	s.root = string(objectPath("root", 0))
 	l.registered[n] = s
 	return s
 }

@@ -275,20 +275,7 @@ func relay(t *scope, server string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	t.check(err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			nc, err := net.Dial("tcp", server)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			latency.Join(client, nc, trip/2)
-		}
-	}()
+	go latency.Relay(l, server, trip/2)
 	return l.Addr().String()
 }
 

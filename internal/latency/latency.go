@@ -12,12 +12,12 @@ import (
 // the bandwidth. The connection ends when either end is closed.
 func Conn(nc net.Conn, delay time.Duration) net.Conn {
 	ours, theirs := net.Pipe()
-	Join(nc, theirs, delay)
+	join(nc, theirs, delay)
 	return ours
 }
 
-// Join connects two connections, and delays every byte in each direction. It closes both when either end is closed.
-func Join(a, b net.Conn, delay time.Duration) {
+// join connects two connections, and delays every byte in each direction. It closes both when either end is closed.
+func join(a, b net.Conn, delay time.Duration) {
 	go pump(a, b, delay)
 	go pump(b, a, delay)
 }
@@ -31,20 +31,24 @@ func Proxy(t testing.TB, socket, target string, delay time.Duration) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("unix", target)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			Join(client, server, delay)
+	go Relay(l, target, delay)
+}
+
+// Relay connects each client of l to the address target in the same network, and delays every byte in each direction. It
+// returns when l is closed.
+func Relay(l net.Listener, target string, delay time.Duration) {
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			return
 		}
-	}()
+		server, err := net.Dial(l.Addr().Network(), target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		join(client, server, delay)
+	}
 }
 
 // inFlight is the maximal number of delayed pieces of a stream. Beyond it the sender blocks.
