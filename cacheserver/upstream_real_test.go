@@ -37,25 +37,7 @@ func TestRealUpstreamQueries(t *testing.T) {
 		d.MustRun(t, "nix", "copy", "--to", theirs+"?compression=none&write-nar-listing=true&secret-key=/tmp/secret-key", string(top))
 		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
 		url := pullThrough(t, upstream.URL, key)
-		queries := [][]string{{"nix", "path-info", "-rsS", string(top)}}
-		if isOld(s) {
-			queries = append(queries, []string{"nix", "ls-store", "-lR", string(top)}, []string{"nix", "cat-store", string(top)})
-		} else {
-			queries = append(queries, []string{"nix", "store", "ls", "-lR", string(top)}, []string{"nix", "store", "cat", string(top)})
-		}
-		if isNew(s) {
-			d.MustRun(t, "nix", "store", "copy-log", "--to", theirs, string(drv))
-			queries = append(queries, []string{"nix", "log", string(drv)}, []string{"nix", "log", string(top)})
-		}
-		for _, q := range queries {
-			var answers [2]string
-			for i, uri := range []string{url, theirs} {
-				answers[i] = d.MustRun(t, append(append([]string{"env", "NIX_REMOTE="}, q...), "--store", uri)...)
-			}
-			if answers[0] != answers[1] {
-				t.Errorf("%v: %q, want %q", q, answers[0], answers[1])
-			}
-		}
+		compareQueries(t, s, d, url, theirs, top, drv)
 		for dir, uri := range map[string]string{"/tmp/ours": url, "/tmp/fromdir": theirs} {
 			d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--option", "substituters", uri, "-r", string(top))
 			if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--verify", "--check-contents"); out != "" {
