@@ -52,15 +52,9 @@ func TestRealPushLog(t *testing.T) {
 // Nix uploads the outputs of content-addressed derivations. Their realisations need a trusted signature or uploader.
 func TestRealPushContentAddressed(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		if isOld(s) {
-			t.Skip("this Nix has no content-addressed derivations")
-		}
 		key := newKey(t, "test-1")
-		d, _, _, _ := realStore(t, s, realConfig(s, key))
-		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		out := parsePath(t, d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix"))
+		d, _, built := floatingStore(t, s, key)
+		out := parsePath(t, built)
 		for _, unsigned := range []bool{false, true} {
 			dst := openLocal(t)
 			srv := serve(t, &cacheserver.Options{

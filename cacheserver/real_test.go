@@ -162,18 +162,25 @@ func TestRealQueries(t *testing.T) {
 	})
 }
 
+// floatingStore returns a daemon with an output of the content-addressed derivation /tmp/floating.nix, and what nix-build prints
+// about it. It skips the test if that Nix has no such derivations.
+func floatingStore(t *testing.T, s realnix.Suite, key signature.SecretKey) (*realnix.Daemon, *daemon.Pool, string) {
+	t.Helper()
+	if isOld(s) {
+		t.Skip("this Nix has no content-addressed derivations")
+	}
+	d, pool, _, _ := realStore(t, s, realConfig(s, key))
+	if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return d, pool, d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix")
+}
+
 // Every Nix with content-addressed derivations finds their outputs.
 func TestRealContentAddressed(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		if isOld(s) {
-			t.Skip("this Nix has no content-addressed derivations")
-		}
 		key := newKey(t, "test-1")
-		d, pool, _, _ := realStore(t, s, realConfig(s, key))
-		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		out := d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix")
+		d, pool, out := floatingStore(t, s, key)
 		for kind, from := range map[string]store.Store{"daemon": pool, "local": storeOf(t, d)} {
 			srv := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, from)
 			dir := "/tmp/fetched-" + kind

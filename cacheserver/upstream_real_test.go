@@ -54,15 +54,8 @@ func TestRealUpstreamQueries(t *testing.T) {
 // Every Nix with content-addressed derivations finds their outputs through an upstream, if a trusted key has signed them.
 func TestRealUpstreamContentAddressed(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		if isOld(s) {
-			t.Skip("this Nix has no content-addressed derivations")
-		}
 		key := newKey(t, "test-1")
-		d, _, _, _ := realStore(t, s, realConfig(s, key))
-		if err := os.WriteFile(d.HostPath("/tmp/floating.nix"), []byte(floating), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		out := d.MustRun(t, "nix-build", "--no-out-link", "/tmp/floating.nix")
+		d, _, out := floatingStore(t, s, key)
 		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
 		build := func(dir, url string) error {
 			_, _, err := d.Run("env", "NIX_REMOTE=", "nix", "build", "--store", dir, "--option", "substituters", url, "--max-jobs", "0", "--no-link", "--file", "/tmp/floating.nix")
