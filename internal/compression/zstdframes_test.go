@@ -13,6 +13,8 @@ import (
 	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
+
+	"pix/internal/testenv"
 )
 
 // large returns contents of two frames, and their stream.
@@ -114,7 +116,7 @@ func TestZstdFrames(t *testing.T) {
 	}
 	path, err := exec.LookPath("zstd")
 	if err != nil {
-		t.Skip("the program zstd is not installed, so the stream is not compared with it")
+		testenv.Missing(t, "compressors", "the program zstd is not installed, so the stream is not compared with it")
 	}
 	cmd := exec.Command(path, "-dc")
 	cmd.Stdin = bytes.NewReader(b)

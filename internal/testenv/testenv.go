@@ -18,8 +18,8 @@ import (
 	"testing"
 )
 
-// Requires reports whether something is required: "daemons", "data", "corpus", "builder", "release" or
-// "s3".
+// Requires reports whether something is required: "daemons", "data", "corpus", "builder", "release", "s3"
+// or "compressors", the programs xz and zstd.
 func Requires(what string) bool {
 	return slices.Contains(strings.Split(os.Getenv("PIX_TEST_REQUIRE"), ","), what)
 }

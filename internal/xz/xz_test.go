@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"pix/internal/testenv"
 	"pix/internal/xz"
 )
 
@@ -48,7 +49,7 @@ func encode(t testing.TB, contents []byte, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("xz")
 	if err != nil {
-		t.Skip("skipped, because the program xz is not installed")
+		testenv.Missing(t, "compressors", "the program xz is not installed")
 	}
 	cmd := exec.Command(path, append([]string{"--stdout"}, args...)...)
 	cmd.Stdin = bytes.NewReader(contents)
