@@ -167,7 +167,7 @@ func (b *batch) place(items []*batchItem) (placed []*batchItem, err error) {
 		}
 		item.placed = true
 		place := func() error {
-			item.err = b.s.place(ctx, item.info.Path, valid, func(name string) error {
+			item.err = b.s.placeWritten(ctx, item.info, valid, func(name string) error {
 				return b.giveName(item, name)
 			})
 			return nil

@@ -39,7 +39,7 @@ func (s *Store) placeAndRegister(ctx context.Context, roots temproots.Held, info
 			return false, err
 		}
 	}
-	err = s.place(ctx, info.Path, valid, create)
+	err = s.placeWritten(ctx, info, valid, create)
 	if lost := l.Check(); lost != nil {
 		return false, errors.Join(lost, err)
 	}
@@ -110,6 +110,15 @@ func (s *Store) place(ctx context.Context, path storepath.Path, valid bool, crea
 		if err = s.linkNewObject(ctx, path, valid); err == nil && s.opts.SyncObjects {
 			err = objects.SyncDirs(name)
 		}
+	}
+	return err
+}
+
+// placeWritten is [Store.place] for an object that this process has written from an archive with the hash in the info.
+func (s *Store) placeWritten(ctx context.Context, info *store.PathInfo, valid bool, create func(name string) error) error {
+	err := s.place(ctx, info.Path, valid, create)
+	if err == nil && !s.opts.AutoOptimise { // another object's file, which can be damaged, may have replaced one of this object
+		s.verified.addWritten(info, s.object(info.Path))
 	}
 	return err
 }

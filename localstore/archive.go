@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pix/internal/parallel"
+	"pix/localstore/internal/filetime"
 	"pix/localstore/internal/objects"
 	"pix/nar"
 	"pix/nixhash"
@@ -194,6 +195,9 @@ func (w *countingFileWriter) WriteFile(f nar.File, n int64) (int64, error) {
 // object that still has the same state need not be hashed again, because no process can change a file without changing
 // the time of its last change.
 //
+// Objects that this process has written from a verified archive are remembered, too: the first read of 256 MB then takes
+// 0.1 s instead of 0.2 s.
+//
 // This does not detect damage by the disk itself. [Store.VerifyStore] does, and so does the receiver of an archive. Nix
 // does not verify archives that it sends.
 type verifiedObjects struct {
@@ -218,9 +222,9 @@ func (v *verifiedObjects) has(info *store.PathInfo, now objects.State) bool {
 	return now != objects.State{} && v.byPath[info.Path] == verifiedObject{info.NARHash, now}
 }
 
-// add records that an object has the registered hash, and had this state before it was read.
-func (v *verifiedObjects) add(info *store.PathInfo, before objects.State) {
-	if before == (objects.State{}) {
+// add records that an object with this state has the registered hash.
+func (v *verifiedObjects) add(info *store.PathInfo, state objects.State) {
+	if state == (objects.State{}) {
 		return
 	}
 	v.mu.Lock()
@@ -228,14 +232,28 @@ func (v *verifiedObjects) add(info *store.PathInfo, before objects.State) {
 	if v.byPath == nil || len(v.byPath) >= maxVerified {
 		v.byPath = make(map[storepath.Path]verifiedObject)
 	}
-	v.byPath[info.Path] = verifiedObject{info.NARHash, before}
+	v.byPath[info.Path] = verifiedObject{info.NARHash, state}
+}
+
+// minWritten is the size in bytes of the smallest archive that addWritten records. Hashing a smaller one takes no longer
+// than examining its files.
+const minWritten = 1 << 20
+
+// addWritten records an object with this name that this process has just written from an archive with the registered
+// hash. Its files have changed so recently that a change within the same tick of the clock has the same time. But until
+// the object was in place, no other process knew its files, and they are read-only now.
+func (v *verifiedObjects) addWritten(info *store.PathInfo, name string) {
+	if info.NARSize >= minWritten {
+		v.add(info, objects.StateOf(name, v.time().Add(filetime.Settled)))
+	}
 }
 
 // state returns the current state of the object with this name; see [objects.StateOf].
-func (v *verifiedObjects) state(name string) objects.State {
-	now := time.Now()
+func (v *verifiedObjects) state(name string) objects.State { return objects.StateOf(name, v.time()) }
+
+func (v *verifiedObjects) time() time.Time {
 	if v.now != nil {
-		now = v.now()
+		return v.now()
 	}
-	return objects.StateOf(name, now)
+	return time.Now()
 }

@@ -112,7 +112,12 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	hashed()
 	hashed()
 
-	s.verified.now = func() time.Time { return time.Now().Add(filetime.Settled) }
+	later := func() time.Time { return time.Now().Add(filetime.Settled) }
+	s.verified.now = later
+	unhashed(nil) // this process has written it
+	s.Close()
+	s = open(t, s.opts)
+	s.verified.now = later
 	hashed()
 	unhashed(nil)
 	unhashed(nil)
@@ -141,6 +146,45 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 	}
 	if _, err := write(nil); !errors.As(err, &modified) {
 		t.Fatalf("changed: %v", err)
+	}
+}
+
+// An object that this process has just written from a verified archive is not hashed, unless it is small. With
+// AutoOptimise, its files can be those of other objects, so it is hashed.
+func TestWrittenArchiveIsNotHashed(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		size     int
+		optimise bool
+		hashed   bool
+	}{
+		{"large", 3 * minWritten, false, false},
+		{"small", minWritten / 2, false, true},
+		{"linked", 3 * minWritten, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := open(t, Options{Root: t.TempDir(), AutoOptimise: test.optimise})
+			s.verified.now = func() time.Time { return time.Now().Add(filetime.Settled) }
+			add := func(name string, add func(info *store.PathInfo, archive []byte, opts *store.AddOptions) error) {
+				t.Helper()
+				info := info(t, name)
+				archive := fileNAR(strings.Repeat("x", test.size))
+				info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, archive), uint64(len(archive))
+				if err := add(info, archive, &store.AddOptions{NoSignatures: true}); err != nil {
+					t.Fatal(err)
+				}
+				hashed := !s.verified.has(info, s.verified.state(s.object(info.Path)))
+				if hashed != test.hashed {
+					t.Errorf("%s: hashed = %t", name, hashed)
+				}
+			}
+			add("one", func(info *store.PathInfo, archive []byte, opts *store.AddOptions) error {
+				return s.AddToStoreNAR(t.Context(), info, bytes.NewReader(archive), opts)
+			})
+			add("several", func(info *store.PathInfo, archive []byte, opts *store.AddOptions) error {
+				return s.AddMultipleToStore(t.Context(), 1, oneImport(info, archive), opts)
+			})
+		})
 	}
 }
 
