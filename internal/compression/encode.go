@@ -8,6 +8,7 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 )
 
 // Encode returns a writer that compresses to dst by a method: none, xz, zstd, gzip or br. Level 0 is the default of
@@ -24,7 +25,7 @@ func Encode(method string, dst io.Writer, level int, size uint64) (io.WriteClose
 		if level != 0 {
 			return nil, errors.New("compression levels are not supported with the method \"xz\"")
 		}
-		return orNil[io.WriteCloser](xz.WriterConfig{DictCap: xzDictionary(size)}.NewWriter(dst))
+		return orNil[io.WriteCloser](xzConfig(size).NewWriter(dst))
 	case "zstd":
 		return orNil[io.WriteCloser](newZstdWriter(dst, level, size))
 	case "gzip", "br":
@@ -39,18 +40,25 @@ func CanEncode(method string) bool {
 	return err == nil
 }
 
-// xzDictionary returns the size of the dictionary for contents of size bytes. The encoder allocates and clears 6 to 10
-// bytes for each byte of it. For 500 archives of 4 KB, the copy to a cache takes 0.9 s of processor time and 35 MB
-// instead of 4.2 s and 420 MB with the largest dictionary.
+// xzConfig returns the configuration of the encoder for contents of size bytes. 0 is an unknown size.
+//
+// The encoder allocates and clears 6 to 10 bytes for each byte of its dictionary. For 500 archives of 4 KB, the copy to
+// a cache takes 0.9 s of processor time and 35 MB with dictionaries of 68 KiB instead of 4.2 s and 420 MB with the largest
+// ones. For 2,000 archives of 1 KB, it takes 0.6 s with the smallest ones instead of 1.1 s with those of 68 KiB.
 //
 // The encoder copies an incompressible chunk, which has at most 64 KiB, out of its dictionary. If the dictionary is
-// smaller than the chunk, and contents are longer than size, the encoder writes an invalid stream without an error.
-func xzDictionary(size uint64) int {
-	const least, most = 68 << 10, 8 << 20 // the largest is the default of the program xz
-	if size == 0 {
-		return most
+// smaller than the chunk, the encoder writes an invalid stream without an error. So a small dictionary needs blocks that
+// are no longer than it. Only contents that are longer than size have more than one block.
+func xzConfig(size uint64) xz.WriterConfig {
+	const least, longestChunk, most = lzma.MinDictCap, 68 << 10, 8 << 20 // the largest is the default of the program xz
+	if size == 0 || size > most {
+		size = most
 	}
-	return int(min(max(size, least), most))
+	c := xz.WriterConfig{DictCap: int(max(size, least))}
+	if c.DictCap < longestChunk {
+		c.BlockSize = int64(c.DictCap)
+	}
+	return c
 }
 
 // A reusable is an encoder that can write several streams.
