@@ -44,7 +44,7 @@
 //   - name.go parses the paths of requests, and handler.go answers them. access.go checks tokens, limits.go has the places for which
 //     requests wait, and response.go the deadlines of clients.
 //   - cacheinfo.go, narinfo.go, listing.go, log.go and realisation.go make the small files, which content.go and encoding.go send.
-//     sign.go signs.
+//     sign.go signs, and narinfotexts.go keeps narinfos.
 //   - archive.go and sender.go send archives; range.go and precondition.go implement the parts of HTTP that they need.
 //     compressed.go sends compressed archives from the directory in compressedfiles.go.
 //   - keptfiles.go has the files in a directory of limited size, and growingfile.go a file that is sent while it is written.

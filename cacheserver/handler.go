@@ -21,6 +21,7 @@ type Handler struct {
 	readTokens tokenSet
 	signer     *signer
 	found      *foundPaths
+	texts      *narInfoTexts
 
 	archives   *places // archives that are sent while they are read
 	small      *places // archives that are read before they are sent
@@ -44,7 +45,7 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		h.opts = *opts
 	}
 	h.opts.setDefaults()
-	h.signer, h.found = &signer{keys: h.opts.Keys}, new(foundPaths)
+	h.signer, h.found, h.texts = &signer{keys: h.opts.Keys}, new(foundPaths), new(narInfoTexts)
 	var err error
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err

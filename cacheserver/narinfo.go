@@ -13,11 +13,28 @@ func (h *Handler) serveNarInfo(w http.ResponseWriter, r *http.Request, n name) e
 	if err != nil {
 		return err
 	}
-	text, err := h.narInfo(info)
+	text, err := h.narInfoText(info)
 	if err != nil {
 		return err
 	}
-	return h.serveContent(w, r, h.newContent("text/x-nix-narinfo", text))
+	return h.serveContent(w, r, content{
+		typ: "text/x-nix-narinfo", etag: text.etag, cache: h.cacheControl(changeable),
+		make: func() ([]byte, error) { return text.body, nil },
+	})
+}
+
+// narInfoText returns the narinfo of a path, which may be kept from another request.
+func (h *Handler) narInfoText(info *store.PathInfo) (*narInfoText, error) {
+	if text := h.texts.find(info); text != nil {
+		return text, nil
+	}
+	body, err := h.narInfo(info)
+	if err != nil {
+		return nil, err
+	}
+	text := &narInfoText{info, body, etagOf(body)}
+	h.texts.add(text)
+	return text, nil
 }
 
 // narInfo returns the narinfo of a path. It does not have the hash and the size of a compressed file, because clients keep a
