@@ -27,10 +27,11 @@ func newPusher(t *testing.T, all bool) (p *pusher, src, dst *memstore.Store) {
 	}
 	t.Cleanup(func() { state.close() })
 	return &pusher{
-		src: src, state: state, all: all,
+		src: src, state: state, all: all, first: true,
 		open:  func(context.Context) (store.Store, error) { return keptOpen{dst}, nil },
 		print: func([]storepath.Path) error { return nil },
 		warn:  func(string) {},
+		note:  func(string) {},
 	}, src, dst
 }
 
@@ -128,7 +129,7 @@ func TestPushState(t *testing.T) {
 		t.Errorf("a second push: %v", err)
 	}
 	path := addText(t, memstore.New(nil), "x")
-	if err := errors.Join(s.replace(nil), s.add([]storepath.Path{path, path}), s.close()); err != nil {
+	if err := errors.Join(s.replace(nil, nil), s.add([]storepath.Path{path, path}, nil), s.close()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(name)
@@ -166,7 +167,7 @@ func TestPushStateTorn(t *testing.T) {
 	}
 	s, src := open(), memstore.New(nil)
 	first, second := addText(t, src, "1"), addText(t, src, "2")
-	if err := errors.Join(s.replace(nil), s.add([]storepath.Path{first})); err != nil {
+	if err := errors.Join(s.replace(nil, nil), s.add([]storepath.Path{first}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for what, damage := range map[string]func() error{
@@ -175,7 +176,7 @@ func TestPushStateTorn(t *testing.T) {
 		"deleted":     func() error { return os.Remove(name) },
 	} {
 		delete(s.pushed, second)
-		if err := errors.Join(damage(), s.add([]storepath.Path{second}), s.close()); err != nil {
+		if err := errors.Join(damage(), s.add([]storepath.Path{second}, nil), s.close()); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		if s = open(); len(s.pushed) != 2 || !s.pushed[first] || !s.pushed[second] {
