@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/binarycache"
 	"pix/internal/flock"
 	"pix/internal/redact"
 	"pix/nixbase32"
@@ -103,10 +105,12 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 		}
 	}
 	dst, err := p.open(ctx) // a wrong URI is an error even if there is nothing to copy
-	if err != nil {
+	switch {
+	case err == nil:
+		dst.Close()
+	case !o.watch || !isDown(err):
 		return err
 	}
-	dst.Close()
 	if o.watch {
 		return p.watch(ctx, o.interval)
 	}
@@ -118,6 +122,12 @@ func (a *app) notePush(text string) {
 	if mode, err := a.progressMode(); err == nil && mode != progressNone {
 		fmt.Fprintf(a.stderr, "pix: note: %s\n", text)
 	}
+}
+
+// isDown reports whether a cache may answer later.
+func isDown(err error) bool {
+	failure, ok := errors.AsType[*binarycache.RequestError](err)
+	return ok && (failure.Status == 0 || failure.Status >= http.StatusInternalServerError)
 }
 
 // cacheName returns the URI of a cache without parameters, except the one that names the server of a bucket.

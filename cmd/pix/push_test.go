@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +88,47 @@ func TestPushRetries(t *testing.T) {
 			t.Errorf("warnings %q", warnings)
 		}
 	})
+}
+
+// A watching push waits for a cache that is down when it starts. A cache that refuses requests ends it.
+func TestPushBeforeCache(t *testing.T) {
+	from := "file://" + t.TempDir()
+	if out, err := exec.Command("pix", "--store", from, "add-text", "text", "contents").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusUnauthorized} {
+		var requests atomic.Int32
+		has := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case requests.Add(1) <= 3:
+				w.WriteHeader(status)
+			case r.Method != http.MethodPut:
+				http.NotFound(w, r)
+			case strings.HasSuffix(r.URL.Path, ".narinfo"):
+				close(has)
+			}
+		}))
+		defer server.Close()
+		push := exec.Command("pix", "--store", from, "push", "--all", "--watch", "--interval", "1ms", "--state", filepath.Join(t.TempDir(), "state"), server.URL)
+		push.Env = append(os.Environ(), "NIX_CONFIG=download-attempts = 1")
+		var output bytes.Buffer
+		push.Stderr = &output
+		if err := push.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- push.Wait() }()
+		select {
+		case <-has:
+			push.Process.Kill()
+			<-ended
+		case <-ended:
+		}
+		if waited := requests.Load() > 3; waited != (status == http.StatusServiceUnavailable) {
+			t.Errorf("status %d: %d requests, the push printed %s", status, requests.Load(), output.String())
+		}
+	}
 }
 
 // A path that cannot be copied does not keep others from being copied and recorded, and is tried again.
