@@ -113,6 +113,9 @@ func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copie
 		for _, info := range infos {
 			copied = append(copied, info.Path)
 		}
+		if err == nil && !o.derivation {
+			err = copyRealisations(ctx, dst, src, names, paths)
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -124,4 +127,38 @@ func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copie
 		return adviceOnFullDisk(dst, err)
 	})
 	return copied, err
+}
+
+// copyRealisations copies the realisations of the names that are outputs of derivations, as Nix does. paths are the paths of
+// all names.
+func copyRealisations(ctx context.Context, dst, src store.Store, names []storeName, paths []storepath.Path) error {
+	if _, ok := store.As[store.RealisationStore](dst); !ok {
+		return nil
+	}
+	copied := make(map[storepath.Path]bool)
+	for _, path := range paths {
+		copied[path] = true
+	}
+	for i := range names {
+		if names[i].built == nil {
+			continue
+		}
+		drv, err := names[i].derivation(ctx, src)
+		if err != nil {
+			return err
+		}
+		all, err := store.OutputRealisations(ctx, src, drv)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if !copied[r.OutPath] {
+				continue
+			}
+			if err := store.RegisterRealisation(ctx, dst, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

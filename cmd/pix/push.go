@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/binarycache"
 	"pix/internal/flock"
 	"pix/internal/redact"
 	"pix/nixbase32"
@@ -24,6 +26,7 @@ import (
 // pushOptions are the flags of push.
 type pushOptions struct {
 	watch, all bool
+	logs       bool
 	interval   time.Duration
 	state      string
 }
@@ -36,14 +39,15 @@ func newPush(a *app) *cobra.Command {
 		Long: `Copy every path that has become valid since the last push, with its closure, to the store at a
 URI, usually a binary cache. Paths that the cache already has are skipped. Prints the paths that
 were copied. With --watch, continue until interrupted, and copy each path soon after it has become
-valid.
+valid. Realisations of content-addressed outputs are copied, too, and with --logs build logs.
 
 A state file records which paths were pushed, so a push also finds paths that became valid while
-none was running. The first push only records the paths that the store has then, and with --all
-copies them. Paths that cannot be copied are tried again by the next push, and with --watch after
-a pause. To copy certain paths, use 'pix copy --to'.`,
+none was running. The first push only records the paths that the store has then. With --all, a
+push copies every path that the cache lacks, also the recorded ones. Paths that cannot be copied
+are tried again by the next push, and with --watch after a pause. To copy certain paths, use
+'pix copy --to'.`,
 		Example: "  pix push --watch 'https://cache.example?secret-key=key'\n" +
-			"  pix push --all s3://bucket?region=eu-west-1",
+			"  pix push --all --logs 's3://bucket?region=eu-west-1'",
 		GroupID:           groupStore,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeURIs,
@@ -56,7 +60,8 @@ a pause. To copy certain paths, use 'pix copy --to'.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.watch, "watch", "w", false, "continue until interrupted")
-	flags.BoolVar(&o.all, "all", false, "copy the paths that the store had before the first push, too")
+	flags.BoolVar(&o.all, "all", false, "copy all paths that the cache lacks, also the ones from before the first push")
+	flags.BoolVar(&o.logs, "logs", false, "copy the build logs of the copied paths, too")
 	flags.DurationVar(&o.interval, "interval", o.interval, "the `duration` between two listings of the store with --watch")
 	freeValue(cmd, "interval")
 	flags.StringVar(&o.state, "state", "", "the state `file` (default in $XDG_STATE_HOME/pix/push)")
@@ -86,22 +91,43 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, state.close()) }()
 	p := &pusher{
-		src: src, state: state, all: o.all,
+		src: src, state: state, all: o.all, first: state.isNew || o.all,
 		open: func(ctx context.Context) (store.Store, error) {
 			return a.openWith(ctx, openOptions{uri: to, access: toCreate})
 		},
 		print: func(paths []storepath.Path) error { return a.printPaths(paths, false) },
 		warn:  a.warn,
+		note:  a.notePush,
+	}
+	if o.logs {
+		if p.log, err = a.logsToPush(ctx, src); err != nil {
+			return err
+		}
 	}
 	dst, err := p.open(ctx) // a wrong URI is an error even if there is nothing to copy
-	if err != nil {
+	switch {
+	case err == nil:
+		dst.Close()
+	case !o.watch || !isDown(err):
 		return err
 	}
-	dst.Close()
 	if o.watch {
 		return p.watch(ctx, o.interval)
 	}
 	return p.step(ctx)
+}
+
+// notePush prints a line on standard error, unless --progress is none.
+func (a *app) notePush(text string) {
+	if mode, err := a.progressMode(); err == nil && mode != progressNone {
+		fmt.Fprintf(a.stderr, "pix: note: %s\n", text)
+	}
+}
+
+// isDown reports whether a cache may answer later.
+func isDown(err error) bool {
+	failure, ok := errors.AsType[*binarycache.RequestError](err)
+	return ok && (failure.Status == 0 || failure.Status >= http.StatusInternalServerError)
 }
 
 // cacheName returns the URI of a cache without parameters, except the one that names the server of a bucket.
@@ -132,10 +158,15 @@ func (a *app) pushStateFile(name, from, to string) (string, error) {
 type pusher struct {
 	src   store.Store
 	state *pushState
-	all   bool                                       // copy the paths that were there before the first push
+	all   bool                                       // the next step copies recorded paths, too
+	first bool                                       // the next step is announced
 	open  func(context.Context) (store.Store, error) // opens the cache
 	print func([]storepath.Path) error
 	warn  func(string)
+	note  func(string)
+	log   openLog // nil without --logs
+
+	refused map[string]bool // the realisations that the cache has refused, by their lines in the state file
 }
 
 // maxPushPause is the longest pause after a failure.
@@ -175,12 +206,23 @@ func (p *pusher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	realised, err := p.realisations(ctx)
+	if err != nil {
+		return err
+	}
 	p.state.listed = time.Now()
 	if p.state.isNew && !p.all {
-		return p.state.replace(valid)
+		if err := p.state.replace(valid, realised.lines()); err != nil {
+			return err
+		}
+		return p.announce(ctx, valid)
 	}
-	fresh, err := p.state.update(valid)
-	if err != nil || len(fresh) == 0 {
+	if p.all {
+		p.state.forget()
+	}
+	fresh, err := p.state.update(valid, realised.lines())
+	p.all = p.all && err != nil
+	if err != nil || len(fresh) == 0 && !p.hasNew(realised) {
 		return err
 	}
 	// The cache is opened for each step, so that the narinfos that it caches are not older.
@@ -189,6 +231,11 @@ func (p *pusher) step(ctx context.Context) error {
 		return err
 	}
 	defer dst.Close()
+	if p.first {
+		if err := p.announceCopy(ctx, dst, fresh); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	for some := range slices.Chunk(fresh, maxPushBatch) {
 		if err := p.copy(ctx, dst, some); err != nil {
@@ -198,23 +245,59 @@ func (p *pusher) step(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	errs = append(errs, p.pushRealisations(ctx, dst, realised))
 	return errors.Join(errs...)
+}
+
+// announce reports what the first push has recorded. The cache may not answer: the paths are recorded before it is asked, so
+// that no path is missed that becomes valid meanwhile.
+func (p *pusher) announce(ctx context.Context, recorded []storepath.Path) error {
+	p.first = false
+	dst, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	has, err := dst.QueryValidPaths(ctx, recorded, false)
+	if err != nil {
+		return err
+	}
+	text := "this first push copies nothing: it records the " + counted(len(recorded), "path") + " of the store, and later pushes copy new ones"
+	if missing := len(recorded) - len(has); missing > 0 {
+		text += fmt.Sprintf("; the cache lacks %d of them, which 'pix push --all' copies", missing)
+	}
+	p.note(text)
+	return nil
+}
+
+// announceCopy reports how many paths a push with --all copies.
+func (p *pusher) announceCopy(ctx context.Context, dst store.Store, paths []storepath.Path) error {
+	has, err := dst.QueryValidPaths(ctx, paths, false)
+	if err != nil {
+		return err
+	}
+	p.first = false
+	p.note(fmt.Sprintf("the store has %s, and the cache lacks %d of them", counted(len(paths), "path"), len(paths)-len(has)))
+	return nil
 }
 
 // copy copies some paths with their closures, and records the ones that the cache has afterwards.
 func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Path) error {
 	err := p.copyAll(ctx, dst, paths)
-	if err == nil {
-		return p.state.add(paths)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		var queryErr error
+		if paths, queryErr = dst.QueryValidPaths(ctx, paths, false); queryErr != nil {
+			return err
+		}
 	}
-	if ctx.Err() != nil {
-		return err
+	refused, failed := p.pushExtras(ctx, dst, paths)
+	if failed != nil {
+		return errors.Join(err, failed)
 	}
-	done, queryErr := dst.QueryValidPaths(ctx, paths, false)
-	if queryErr != nil {
-		return err
-	}
-	return errors.Join(err, p.state.add(done))
+	return errors.Join(err, refused, p.state.add(paths, nil))
 }
 
 // copyAll copies paths. If a path was deleted, or refers to a missing one, the others are copied one by one.

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,10 +32,11 @@ func newPusher(t *testing.T, all bool) (p *pusher, src, dst *memstore.Store) {
 	}
 	t.Cleanup(func() { state.close() })
 	return &pusher{
-		src: src, state: state, all: all,
+		src: src, state: state, all: all, first: true,
 		open:  func(context.Context) (store.Store, error) { return keptOpen{dst}, nil },
 		print: func([]storepath.Path) error { return nil },
 		warn:  func(string) {},
+		note:  func(string) {},
 	}, src, dst
 }
 
@@ -84,6 +90,47 @@ func TestPushRetries(t *testing.T) {
 	})
 }
 
+// A watching push waits for a cache that is down when it starts. A cache that refuses requests ends it.
+func TestPushBeforeCache(t *testing.T) {
+	from := "file://" + t.TempDir()
+	if out, err := exec.Command("pix", "--store", from, "add-text", "text", "contents").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusUnauthorized} {
+		var requests atomic.Int32
+		has := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case requests.Add(1) <= 3:
+				w.WriteHeader(status)
+			case r.Method != http.MethodPut:
+				http.NotFound(w, r)
+			case strings.HasSuffix(r.URL.Path, ".narinfo"):
+				close(has)
+			}
+		}))
+		defer server.Close()
+		push := exec.Command("pix", "--store", from, "push", "--all", "--watch", "--interval", "1ms", "--state", filepath.Join(t.TempDir(), "state"), server.URL)
+		push.Env = append(os.Environ(), "NIX_CONFIG=download-attempts = 1")
+		var output bytes.Buffer
+		push.Stderr = &output
+		if err := push.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- push.Wait() }()
+		select {
+		case <-has:
+			push.Process.Kill()
+			<-ended
+		case <-ended:
+		}
+		if waited := requests.Load() > 3; waited != (status == http.StatusServiceUnavailable) {
+			t.Errorf("status %d: %d requests, the push printed %s", status, requests.Load(), output.String())
+		}
+	}
+}
+
 // A path that cannot be copied does not keep others from being copied and recorded, and is tried again.
 func TestPushBadPath(t *testing.T) {
 	p, src, dst := newPusher(t, true)
@@ -128,7 +175,7 @@ func TestPushState(t *testing.T) {
 		t.Errorf("a second push: %v", err)
 	}
 	path := addText(t, memstore.New(nil), "x")
-	if err := errors.Join(s.replace(nil), s.add([]storepath.Path{path, path}), s.close()); err != nil {
+	if err := errors.Join(s.replace(nil, nil), s.add([]storepath.Path{path, path}, nil), s.close()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(name)
@@ -166,7 +213,7 @@ func TestPushStateTorn(t *testing.T) {
 	}
 	s, src := open(), memstore.New(nil)
 	first, second := addText(t, src, "1"), addText(t, src, "2")
-	if err := errors.Join(s.replace(nil), s.add([]storepath.Path{first})); err != nil {
+	if err := errors.Join(s.replace(nil, nil), s.add([]storepath.Path{first}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	for what, damage := range map[string]func() error{
@@ -175,7 +222,7 @@ func TestPushStateTorn(t *testing.T) {
 		"deleted":     func() error { return os.Remove(name) },
 	} {
 		delete(s.pushed, second)
-		if err := errors.Join(damage(), s.add([]storepath.Path{second}), s.close()); err != nil {
+		if err := errors.Join(damage(), s.add([]storepath.Path{second}, nil), s.close()); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		if s = open(); len(s.pushed) != 2 || !s.pushed[first] || !s.pushed[second] {

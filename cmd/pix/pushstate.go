@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +17,8 @@ import (
 	"pix/storepath"
 )
 
-// A pushState is the record of the paths that were pushed to a cache: a file with a line for each. It is locked while a push
-// runs. New lines are appended. A process that is killed leaves at most one incomplete line, which the next one removes;
+// A pushState is the record of the paths and realisations that were pushed to a cache: a file with a line for each. The line
+// of a realisation has the ID and the output path, separated by a space. The file is locked while a push runs. New lines are appended. A process that is killed leaves at most one incomplete line, which the next one removes;
 // a path without a line is pushed again, which finds it in the cache.
 type pushState struct {
 	name   string
@@ -25,7 +26,8 @@ type pushState struct {
 	lock   *os.File
 	isNew  bool // there is no file
 	pushed map[storepath.Path]bool
-	listed time.Time // when the paths of the store were listed
+	traces map[string]bool // the lines of the realisations
+	listed time.Time       // when the paths of the store were listed
 }
 
 // openPushState opens a state file, which belongs to one store and one cache.
@@ -41,7 +43,8 @@ func openPushState(name string, dir storepath.Dir, about string) (*pushState, er
 		}
 		return nil, err
 	}
-	s := &pushState{name: name, head: "pix push " + strings.Join(strings.Fields(about), " "), lock: lock, pushed: make(map[storepath.Path]bool)}
+	s := &pushState{name: name, head: "pix push " + strings.Join(strings.Fields(about), " "), lock: lock}
+	s.forget()
 	if err := s.load(dir); err != nil {
 		lock.Close()
 		return nil, err
@@ -68,6 +71,10 @@ func (s *pushState) load(dir storepath.Dir) error {
 	}
 	complete := bytes.LastIndexByte(rest, '\n') + 1
 	for line := range bytes.Lines(rest[:complete]) {
+		if bytes.Contains(line, []byte(" ")) {
+			s.traces[string(bytes.TrimSpace(line))] = true
+			continue
+		}
 		path, err := dir.ParseBase(string(bytes.TrimSpace(line)))
 		if err != nil {
 			return fmt.Errorf("the state file '%s': %w", s.name, err)
@@ -83,40 +90,66 @@ func (s *pushState) load(dir storepath.Dir) error {
 // listing returns how long it took to list the paths of the store after start.
 func (s *pushState) listing(start time.Time) time.Duration { return max(s.listed.Sub(start), 0) }
 
-// update removes the paths that are not valid any more, because they are new if they become valid again. It returns the valid
-// paths that were not pushed.
-func (s *pushState) update(valid []storepath.Path) (fresh []storepath.Path, err error) {
-	kept := make(map[storepath.Path]bool, len(s.pushed))
+// forget makes all paths and realisations new. The file does not change.
+func (s *pushState) forget() {
+	s.pushed, s.traces = make(map[storepath.Path]bool), make(map[string]bool)
+}
+
+// update removes the paths that are not valid any more, because they are new if they become valid again, and the realisations
+// that are not known any more. It returns the valid paths that were not pushed.
+func (s *pushState) update(valid []storepath.Path, traces []string) (fresh []storepath.Path, err error) {
+	old := pushState{pushed: s.pushed, traces: s.traces}
+	s.forget()
 	for _, path := range valid {
-		if s.pushed[path] {
-			kept[path] = true
+		if old.pushed[path] {
+			s.pushed[path] = true
 		} else {
 			fresh = append(fresh, path)
 		}
 	}
-	if changed := len(kept) != len(s.pushed); !changed && !s.isNew {
+	for _, line := range traces {
+		if old.traces[line] {
+			s.traces[line] = true
+		}
+	}
+	if len(s.pushed) == len(old.pushed) && len(s.traces) == len(old.traces) && !s.isNew {
 		return fresh, nil
 	}
-	s.pushed = kept
 	return fresh, s.write()
 }
 
-// replace records exactly these paths.
-func (s *pushState) replace(paths []storepath.Path) error {
-	s.pushed = make(map[storepath.Path]bool, len(paths))
-	for _, path := range paths {
-		s.pushed[path] = true
-	}
+// replace records exactly these paths and realisations.
+func (s *pushState) replace(paths []storepath.Path, traces []string) error {
+	s.forget()
+	s.record(paths, traces)
 	return s.write()
+}
+
+// record adds paths and realisations, and returns the lines of the ones that are new.
+func (s *pushState) record(paths []storepath.Path, traces []string) (lines string) {
+	var b strings.Builder
+	for _, path := range paths {
+		if !s.pushed[path] {
+			s.pushed[path] = true
+			b.WriteString(path.Base() + "\n")
+		}
+	}
+	for _, line := range traces {
+		if !s.traces[line] {
+			s.traces[line] = true
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
 }
 
 // write replaces the file.
 func (s *pushState) write() error {
-	paths := make([]string, 0, len(s.pushed))
+	lines := slices.AppendSeq(make([]string, 0, len(s.pushed)+len(s.traces)), maps.Keys(s.traces))
 	for path := range s.pushed {
-		paths = append(paths, path.Base())
+		lines = append(lines, path.Base())
 	}
-	slices.Sort(paths)
+	slices.Sort(lines)
 	f, err := os.CreateTemp(filepath.Dir(s.name), ".push-*")
 	if err != nil {
 		return err
@@ -124,8 +157,8 @@ func (s *pushState) write() error {
 	defer os.Remove(f.Name())
 	w := bufio.NewWriter(f)
 	fmt.Fprintln(w, s.head)
-	for _, name := range paths {
-		fmt.Fprintln(w, name)
+	for _, line := range lines {
+		fmt.Fprintln(w, line)
 	}
 	err = w.Flush()
 	if err == nil {
@@ -141,15 +174,12 @@ func (s *pushState) write() error {
 	return err
 }
 
-// add records more paths. If the disk was full at an earlier call, the file ends in a part of a line, which the next line
-// would continue. Then add replaces the file.
-func (s *pushState) add(paths []storepath.Path) error {
-	var lines strings.Builder
-	for _, path := range paths {
-		if !s.pushed[path] {
-			s.pushed[path] = true
-			lines.WriteString(path.Base() + "\n")
-		}
+// add records more paths and realisations. If the disk was full at an earlier call, the file ends in a part of a line, which
+// the next line would continue. Then add replaces the file.
+func (s *pushState) add(paths []storepath.Path, traces []string) error {
+	lines := s.record(paths, traces)
+	if lines == "" {
+		return nil
 	}
 	f, err := os.OpenFile(s.name, os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,7 +195,7 @@ func (s *pushState) add(paths []storepath.Path) error {
 		}
 		return err
 	}
-	_, err = f.WriteString(lines.String())
+	_, err = f.WriteString(lines)
 	return errors.Join(err, f.Close())
 }
 
