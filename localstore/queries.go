@@ -37,17 +37,19 @@ func (s *Store) QueryPathInfo(ctx context.Context, path storepath.Path) (info *s
 	return info, err
 }
 
+// infosPerConnection is the number of infos that a connection reads at a time.
+const infosPerConnection = 512
+
 // QueryPathInfos returns the infos of paths, in the order of paths. It returns a [*store.NotFoundError] if one of them
 // is not valid.
 func (s *Store) QueryPathInfos(ctx context.Context, paths []storepath.Path) iter.Seq2[*store.PathInfo, error] {
-	const perConnection = 512 // paths
 	connections := runtime.GOMAXPROCS(0)
 	return func(yield func(*store.PathInfo, error) bool) {
-		for some := range slices.Chunk(paths, perConnection*connections) {
+		for some := range slices.Chunk(paths, infosPerConnection*connections) {
 			infos := make([]*store.PathInfo, len(some))
 			group, ctx := parallel.WithContext(ctx, 0)
-			for begin := 0; begin < len(some); begin += perConnection {
-				end := min(begin+perConnection, len(some))
+			for begin := 0; begin < len(some); begin += infosPerConnection {
+				end := min(begin+infosPerConnection, len(some))
 				group.Go(func() error {
 					return s.read(ctx, func(c *conn) error { return c.pathInfos(s.dir, some[begin:end], infos[begin:end]) })
 				})

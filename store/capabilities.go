@@ -56,6 +56,16 @@ type (
 		OpenClosure(ctx context.Context) (ask InfosAsker, end func())
 	}
 
+	// A SortedClosureQuerier finds the paths of a closure without their infos, which takes less
+	// time and memory than [Closure].
+	SortedClosureQuerier interface {
+		// QuerySortedClosure returns the paths of the closure of the roots, sorted, and an
+		// iterator over their infos in this order, which queries them. The info of a path that
+		// has been deleted meanwhile is nil. The limit of bytes does not apply. The error is a
+		// [*NotFoundError] if a root is not valid, or a [*LimitError].
+		QuerySortedClosure(ctx context.Context, roots []storepath.Path, limits Limits) ([]storepath.Path, iter.Seq2[*PathInfo, error], error)
+	}
+
 	// An InfosAsker queries paths. It calls take with the index and the info of each path, in
 	// any order, on the goroutine of its caller. It stops with the first error of take and
 	// returns it. The error is a [*NotFoundError] if a path is not valid.

@@ -49,7 +49,7 @@ type Walk struct {
 	limits Limits
 	extra  int // number of bytes that the caller holds for each info
 
-	nodes map[storepath.Path]node // all paths found
+	found nodeTable // all paths found
 	roots []storepath.Path
 	round int32            // number of starts
 	next  []storepath.Path // paths at the next distance
@@ -71,7 +71,7 @@ type node struct {
 // Approximate memory in bytes of a path without its text, and of an info without the data that
 // it points to.
 const (
-	pathBytes = 112 // a node in the map, and an element of next
+	pathBytes = 112 // a node, its slots in the table and an element of next, each also while its list grows
 	infoBytes = 352
 	wordBytes = 16 // a string without its text
 )
@@ -80,7 +80,7 @@ const (
 // in errors. extra is the number of bytes that the caller holds for each info, which count,
 // too.
 func NewWalk(dir storepath.Dir, source string, limits Limits, extra int) *Walk {
-	return &Walk{dir: dir, source: source, limits: limits, extra: extra, nodes: make(map[storepath.Path]node), round: 1}
+	return &Walk{dir: dir, source: source, limits: limits, extra: extra, found: newNodeTable(), round: 1}
 }
 
 // newWalk returns a walk through s. Most callers keep the infos in a list or a map, which needs
@@ -111,7 +111,10 @@ func (w *Walk) Next() []storepath.Path {
 
 // Follow adds the references of an info that was taken before the last start.
 func (w *Walk) Follow(info *PathInfo) {
-	root := w.nodes[info.Path].root
+	root := int32(0) // if the walk has not found the path
+	if n := w.found.find(info.Path); n != nil {
+		root = n.root
+	}
 	for _, ref := range info.References {
 		w.addPath(ref, root)
 	}
@@ -132,10 +135,11 @@ func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*Pa
 		}
 		return nil, fmt.Errorf("%s was asked about '%s', but answered about '%s'", source, path, got)
 	}
-	n, found := w.nodes[path]
-	if !found {
-		n = w.addRoot(path)
+	at := w.found.find(path)
+	if at == nil {
+		at = w.addRoot(path)
 	}
+	n := *at // adding references may move it
 	before := w.bytes
 	w.references += len(info.References)
 	w.bytes += 2 * (sizeOf(info) + int64(w.extra))
@@ -149,9 +153,9 @@ func (w *Walk) takeFrom(source string, path storepath.Path, info *PathInfo) (*Pa
 	sorted := true
 	for i, ref := range info.References {
 		sorted = sorted && (i == 0 || info.References[i-1] < ref)
-		paths := len(w.nodes)
+		paths := w.found.len()
 		to := w.addPath(ref, n.root)
-		if len(w.nodes) > paths {
+		if w.found.len() > paths {
 			if err := w.checkNew(source, n, ref); err != nil {
 				return nil, err
 			}
@@ -190,24 +194,23 @@ func compact(info *PathInfo, path storepath.Path) *PathInfo {
 }
 
 // addRoot adds a root.
-func (w *Walk) addRoot(root storepath.Path) node {
+func (w *Walk) addRoot(root storepath.Path) *node {
 	w.roots = append(w.roots, root)
 	return w.addPath(root, int32(len(w.roots)-1))
 }
 
 // addPath adds a path that is reached from a root, unless it was added since the last start.
-func (w *Walk) addPath(path storepath.Path, root int32) node {
-	n, found := w.nodes[path]
-	if !found {
+func (w *Walk) addPath(path storepath.Path, root int32) *node {
+	n := w.found.find(path)
+	if n == nil {
 		if w.limits.Bytes > 0 {
 			path = path.Clone()
 		}
-		n = node{path: path, root: root}
+		n = w.found.add(node{path: path, root: root})
 		w.bytes += 2 * int64(pathBytes+len(path))
 	}
 	if n.round != w.round {
 		n.round = w.round
-		w.nodes[n.path] = n
 		w.next = append(w.next, n.path)
 	}
 	return n
@@ -224,7 +227,7 @@ func (w *Walk) checkNew(source string, at node, ref storepath.Path) error {
 // checkLimits returns a [*LimitError] if the walk exceeds its limits, or the error of an
 // exhausted budget.
 func (w *Walk) checkLimits(source string, at node) error {
-	if e := w.limits.Exceeded(len(w.nodes), w.references, w.bytes); e != nil {
+	if e := w.limits.Exceeded(w.found.len(), w.references, w.bytes); e != nil {
 		e.Root, e.Path, e.Source = w.roots[at.root], at.path, source
 		return e
 	}
@@ -243,24 +246,32 @@ func (w *Walk) checkLimits(source string, at node) error {
 // [*PanicError].
 func Closure(ctx context.Context, s Store, roots ...storepath.Path) iter.Seq2[*PathInfo, error] {
 	return func(yield func(*PathInfo, error) bool) {
-		w := newWalk(s)
-		ask, end := w.openAsker(ctx, s)
-		defer end()
-		for paths := w.Start(roots...); len(paths) > 0; paths = w.Next() {
-			for some := range slices.Chunk(paths, closureChunk) {
-				infos, err := ask(ctx, some)
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				for _, info := range infos {
-					if !yield(info, nil) {
-						return
-					}
+		err := newWalk(s).each(ctx, s, roots, func(info *PathInfo) bool { return yield(info, nil) })
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// each calls use with the infos of the closure of the roots in s, in the order of [Closure], until
+// it returns false.
+func (w *Walk) each(ctx context.Context, s Store, roots []storepath.Path, use func(*PathInfo) bool) error {
+	ask, end := w.openAsker(ctx, s)
+	defer end()
+	for paths := w.Start(roots...); len(paths) > 0; paths = w.Next() {
+		for some := range slices.Chunk(paths, closureChunk) {
+			infos, err := ask(ctx, some)
+			if err != nil {
+				return err
+			}
+			for _, info := range infos {
+				if !use(info) {
+					return nil
 				}
 			}
 		}
 	}
+	return nil
 }
 
 // closureChunk is the number of paths whose infos [Closure] queries at a time. The infos take

@@ -31,15 +31,29 @@ func (c *Conn) PathTable(dir storepath.Dir) (*PathTable, error) {
 // Len returns the number of paths.
 func (t *PathTable) Len() int { return len(t.ids) }
 
-// find returns the index of the path with an id.
-func (t *PathTable) find(id int64) (int, bool) {
+// A pathFinder finds the paths of ids that are in memory.
+type pathFinder interface {
+	path(id int64) (storepath.Path, bool)
+}
+
+// path implements [pathFinder].
+func (t *PathTable) path(id int64) (storepath.Path, bool) {
+	i, found := findID(t.ids, id)
+	if !found {
+		return "", false
+	}
+	return t.paths[i], true
+}
+
+// findID returns the index of an id in sorted ids.
+func findID(ids []int64, id int64) (int, bool) {
 	// Usually the ids have no gaps.
-	if len(t.ids) > 0 {
-		if i := id - t.ids[0]; i >= 0 && i < int64(len(t.ids)) && t.ids[i] == id {
+	if len(ids) > 0 {
+		if i := id - ids[0]; i >= 0 && i < int64(len(ids)) && ids[i] == id {
 			return int(i), true
 		}
 	}
-	return slices.BinarySearch(t.ids, id)
+	return slices.BinarySearch(ids, id)
 }
 
 // The first columns are the columns of infoQuery.
@@ -48,6 +62,9 @@ const infosQuery = `
 	from ValidPaths left join Refs on referrer = id
 	where id between ? and ? order by id`
 
+// infosQueryID is the column of infosQuery with the id.
+const infosQueryID = 8
+
 // Infos returns the infos of the paths in the table with the indexes from first to before end, without those that
 // were deleted after the table was read.
 func (c *Conn) Infos(t *PathTable, first, end int) ([]*store.PathInfo, error) {
@@ -55,23 +72,18 @@ func (c *Conn) Infos(t *PathTable, first, end int) ([]*store.PathInfo, error) {
 	current := int64(-1) // the id of the last info
 	var info *store.PathInfo
 	err := c.Query(infosQuery, func(row *sqlite.Stmt) (err error) {
-		if id := row.ColumnInt64(8); id != current || info == nil {
-			i, ok := t.find(id)
+		if id := row.ColumnInt64(infosQueryID); id != current || info == nil {
+			path, ok := t.path(id)
 			if !ok {
 				info = nil // added after the table was read, with an id that was free
 				return nil
 			}
-			if info, err = readInfo(t.dir, t.paths[i], row); err != nil {
+			if info, err = readInfo(t.dir, path, row); err != nil {
 				return err
 			}
 			current, infos = id, append(infos, info)
 		}
-		if row.ColumnIsNull(7) {
-			return nil
-		}
-		reference, err := c.pathWithID(t, row.ColumnInt64(7))
-		info.References = append(info.References, reference)
-		return err
+		return c.readReference(t.dir, t, info, row)
 	}, t.ids[first], t.ids[end-1])
 	for _, info := range infos {
 		slices.Sort(info.References)
@@ -79,13 +91,28 @@ func (c *Conn) Infos(t *PathTable, first, end int) ([]*store.PathInfo, error) {
 	return infos, err
 }
 
-// pathWithID returns the path with an id, also if it was added after the table was read.
-func (c *Conn) pathWithID(t *PathTable, id int64) (path storepath.Path, err error) {
-	if i, ok := t.find(id); ok {
-		return t.paths[i], nil
+// readReference adds the reference in a row of infosQuery, if there is one, to an info. The reference can have become valid
+// after the known paths were read.
+func (c *Conn) readReference(dir storepath.Dir, known pathFinder, info *store.PathInfo, row *sqlite.Stmt) error {
+	if row.ColumnIsNull(7) {
+		return nil
 	}
+	id := row.ColumnInt64(7)
+	reference, found := known.path(id)
+	if !found {
+		var err error
+		if reference, err = c.pathWithID(dir, id); err != nil {
+			return err
+		}
+	}
+	info.References = append(info.References, reference)
+	return nil
+}
+
+// pathWithID returns the path with an id.
+func (c *Conn) pathWithID(dir storepath.Dir, id int64) (path storepath.Path, err error) {
 	err = c.Query("select path from ValidPaths where id = ?", func(row *sqlite.Stmt) error {
-		path, err = t.dir.Parse(row.ColumnText(0))
+		path, err = dir.Parse(row.ColumnText(0))
 		return err
 	}, id)
 	return path, err
