@@ -156,6 +156,7 @@ func TestJSONPage(t *testing.T) {
 		"drv-show-4":             x.pix("drv-show", "--json-version", "4", "greeting.drv"),
 		"drv-verify":             x.pix("drv-verify", "--json", exampleDrv.Base(), "00000000000000000000000000000000-greeting.drv"),
 		"drv-diff":               x.pix("drv-diff", "--json", "greeting.drv", "changed.drv"),
+		"explain":                x.pix("explain", "--json", newer),
 		"path-info":              x.pix("path-info", "--json", "-S", out),
 		"path-info-2":            x.pix("path-info", "--json", "--json-format", "2", newer),
 		"is-valid":               x.pix("is-valid", "--json", out, string(unbuiltDrv)),

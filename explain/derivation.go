@@ -1,0 +1,169 @@
+package explain
+
+import (
+	"context"
+	"slices"
+
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/storepath"
+)
+
+// Derivation explains the derivation d at a path: the path itself, the modulo hash, and the path of each output. It reads the
+// derivations on which the modulo hash depends from l.
+//
+// It returns the errors of [derivation.LoadClosure], [derivation.Derivation.HashModulo] and [derivation.Derivation.Path].
+func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, l derivation.Loader) (*Explanation, error) {
+	kind, err := d.Kind()
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{Subject: string(path), Kind: kind.String() + " derivation"}
+	if err := e.addDrvPath(path, d); err != nil {
+		return nil, err
+	}
+	if kind == derivation.Fixed {
+		return e, e.addFixed(d)
+	}
+	inputs, err := loadInputs(ctx, l, d)
+	if err != nil {
+		return nil, err
+	}
+	hash, modulo, err := e.addModulo(d, kind, inputs)
+	if err != nil {
+		return nil, err
+	}
+	if kind == derivation.Floating || kind == derivation.Impure {
+		e.addPlaceholders(d)
+		return e, nil
+	}
+	return e, e.addOutputs(d, hash, modulo)
+}
+
+// addDrvPath adds the steps from the text of a .drv file to its path.
+func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation) error {
+	references := slices.Collect(d.References().All())
+	text := e.add(Step{
+		Name: StepText, Op: HashOp(nixhash.SHA256), Text: d.String(), Inputs: fields(d),
+		Title: "The text of the derivation",
+		Why:   "A derivation is a file in the notation ATerm. Its hash is the SHA-256 of its bytes.",
+	})
+	hash := nixhash.Sum(nixhash.SHA256, []byte(e.Steps[text-1].Text))
+	name := d.Name + storepath.DerivationExt
+	ca, err := storepath.NewContentAddress(storepath.Text, hash)
+	if err != nil {
+		return err
+	}
+	fingerprint, err := d.Dir.FixedOutputFingerprint(name, ca, storepath.References{Others: references})
+	if err != nil {
+		return err
+	}
+	inputs := []Input{e.from("SHA-256 of the text", text)}
+	for _, p := range references {
+		inputs = append(inputs, Input{Name: "reference", Value: string(p)})
+	}
+	e.check("the path of the derivation", e.addPath("", fingerprint, d.Dir, name, inputs...), string(path))
+	return nil
+}
+
+// fields returns the fields of a derivation by name, in the order of its text.
+func fields(d *derivation.Derivation) (all []Input) {
+	add := func(name, value string) { all = append(all, Input{Name: name, Value: value}) }
+	for name, o := range d.Outputs.All() {
+		add("output "+name+": path", string(o.Path()))
+		add("output "+name+": method and algorithm", o.MethodAlgorithm())
+		add("output "+name+": hash", o.HashField())
+	}
+	for path, used := range d.InputDerivations.All() {
+		names := ""
+		for name := range used.Names.All() {
+			names += "^" + name
+		}
+		add("input derivation", string(path)+names)
+	}
+	for path := range d.InputSources.All() {
+		add("input source", string(path))
+	}
+	add("platform", d.Platform)
+	add("builder", d.Builder)
+	for _, arg := range d.Args {
+		add("argument", arg)
+	}
+	for name, value := range d.Env.All() {
+		add("variable "+name, value)
+	}
+	return all
+}
+
+// addFixed adds the steps for a derivation with a fixed output.
+func (e *Explanation) addFixed(d *derivation.Derivation) error {
+	name, o := d.Outputs.At(0)
+	ca := o.ContentAddress()
+	path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), ca, storepath.References{})
+	if err != nil {
+		return err
+	}
+	e.checkOutput(d, name, o, path)
+	output := len(e.Steps) // the step of the path
+	text, err := d.ModuloText(derivation.ForOutputs, nil, nil)
+	if err != nil {
+		return err
+	}
+	e.add(Step{
+		Name: StepModulo, Op: HashOp(nixhash.SHA256), Text: text,
+		Inputs: []Input{{Name: "method and algorithm", Value: ca.MethodAlgorithm()}, {Name: "hash of the contents", Value: ca.Hash().Base16()}, e.from("path of the output", output)},
+		Title:  "The modulo hash",
+		Why: "In derivations that use this output, this hash replaces the path of the derivation. It depends on the contents and not on how they are made. " +
+			"The text is not the inner text: the path of the output follows the last colon.",
+	})
+	return nil
+}
+
+// checkOutput compares the path and the variable of an output with the computed path.
+func (e *Explanation) checkOutput(d *derivation.Derivation, name string, o derivation.Output, path string) {
+	if o.Path() != "" || o.Kind() == derivation.Deferred {
+		e.check("the path of the output '"+name+"'", path, string(o.Path()))
+	}
+	if value, ok := d.Env.Get(name); ok {
+		e.check("the path of the output '"+name+"'", path, value)
+	}
+}
+
+// addOutputs adds the steps for the paths of input-addressed outputs. modulo is the step of the modulo hash.
+func (e *Explanation) addOutputs(d *derivation.Derivation, hash derivation.ModuloHash, modulo int) error {
+	if hash.Deferred {
+		return nil // the paths of the outputs follow from the resolved derivation
+	}
+	for name, o := range d.Outputs.All() {
+		fingerprint, err := d.Dir.OutputFingerprint(name, hash.Hash, d.Name)
+		if err != nil {
+			return err
+		}
+		path := e.addPath(name, fingerprint, d.Dir, storepath.OutputName(d.Name, name),
+			Input{Name: "type", Value: "output:" + name}, e.from("modulo hash", modulo))
+		e.checkOutput(d, name, o, path)
+	}
+	return nil
+}
+
+// addPlaceholders adds the steps for the placeholders of outputs whose paths are known only after the build.
+func (e *Explanation) addPlaceholders(d *derivation.Derivation) {
+	for name := range d.Outputs.Keys() {
+		digest := e.add(Step{
+			Name: StepPlaceholder, Output: name, Op: HashOp(nixhash.SHA256), Text: storepath.OwnPlaceholderText(name),
+			Inputs: []Input{{Name: "output", Value: name}},
+			Title:  "The placeholder",
+			Why:    "The path follows from the contents, which exist only after the build. Until then a placeholder stands for it.",
+		})
+		text := e.add(Step{
+			Name: StepPlaceholderBase32, Output: name, Op: OpNix32, Text: e.Steps[digest-1].Result, Inputs: []Input{e.from("SHA-256", digest)},
+			Title: "In base 32",
+			Why:   "The placeholder has the whole SHA-256, which is not folded.",
+		})
+		e.add(Step{
+			Name: StepPlaceholderPath, Output: name, Op: OpJoin, Text: "/" + e.Steps[text-1].Result, Inputs: []Input{e.from("digest", text)},
+			Title: "The placeholder of the output",
+			Why:   "It begins with a slash like a path, and contains no store directory and no name.",
+		})
+	}
+}
