@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 
@@ -22,7 +23,7 @@ type Explanation struct {
 // A Step is one step of a computation.
 type Step struct {
 	Name   StepName
-	Output string // the output of a derivation that the step is about, or ""
+	Output string // the output of a derivation, or the key of a signature, that the step is about; else ""
 	Title  string
 	Why    string // the reason for the step, in a sentence
 
@@ -50,6 +51,16 @@ const (
 	StepFold        StepName = "fold"        // the 20 bytes of the hash part
 	StepBase32      StepName = "base32"      // the hash part
 	StepPath        StepName = "path"        // the store path
+
+	StepDigest   StepName = "digest"    // a hash in base 16
+	StepBase64   StepName = "base64"    // a hash in base 64
+	StepHashPart StepName = "hash-part" // a folded hash in base 32
+
+	StepSigned    StepName = "signed"    // the text that signatures of a path sign
+	StepSignature StepName = "signature" // a signature; the step's Output is the name of the key
+
+	StepFiles   StepName = "files"   // the files in an archive
+	StepArchive StepName = "archive" // the bytes of an archive
 )
 
 // An Input is a value that the text of a step contains.
@@ -70,6 +81,9 @@ const (
 	OpJoin  Op = "join"  // the result is the text
 	OpFold  Op = "fold"  // the text is a digest in hex, and its bytes are folded to 20 by XOR
 	OpNix32 Op = "nix32" // the text is a digest in hex, and is written in Nix's base 32
+
+	OpBase64 Op = "base64" // the text is a digest in hex, and is written in base 64
+	OpVerify Op = "verify" // the text is verified with a signature and a key; the result is one of [ResultValid] and others
 )
 
 // HashOp returns the operation whose result is the hash of the text.
@@ -84,6 +98,8 @@ func (o Op) apply(text string) string {
 		return text
 	case OpFold:
 		return hex.EncodeToString(nixhash.Compress(digestOf(text), storepath.HashPartSize))
+	case OpBase64:
+		return base64.StdEncoding.EncodeToString(digestOf(text))
 	case OpNix32:
 		return nixbase32.EncodeToString(digestOf(text))
 	}
@@ -108,6 +124,16 @@ func (e *Explanation) add(s Step) int {
 	s.Result = s.Op.apply(s.Text)
 	e.Steps = append(e.Steps, s)
 	return len(e.Steps)
+}
+
+// input returns the value of an input, or "" if there is none with the name.
+func (s *Step) input(name string) string {
+	for i := range s.Inputs {
+		if s.Inputs[i].Name == name {
+			return s.Inputs[i].Value
+		}
+	}
+	return ""
 }
 
 // from returns the result of a step as an input of another one.

@@ -76,7 +76,7 @@ func (p *textPrinter) line(indent int, s string) {
 func (p *textPrinter) step(number int, s *Step) {
 	title := s.Title
 	if s.Output != "" {
-		title += " (output " + printable.Line(s.Output) + ")"
+		title += s.about()
 	}
 	p.dst = append(p.dst, '\n')
 	p.line(0, p.paint(bold, strconv.Itoa(number)+". "+title))
@@ -84,6 +84,8 @@ func (p *textPrinter) step(number int, s *Step) {
 	p.inputs(s.Inputs)
 	switch {
 	case s.Op == OpShow:
+	case s.Op == OpVerify:
+		p.line(3, "= "+p.paint(verdictColor(s.Result), s.Result))
 	case s.Op == OpJoin:
 		p.line(3, "= "+p.paint(green, p.cut(s.Result, maxShownText)))
 	default:
@@ -92,12 +94,32 @@ func (p *textPrinter) step(number int, s *Step) {
 	}
 }
 
-// inputs prints the inputs. It cuts long lists.
-func (p *textPrinter) inputs(inputs []Input) {
-	shown := inputs
-	if !p.options.Full && len(shown) > maxShownInputs {
-		shown = shown[:maxShownInputs]
+// about returns the output or key that a step is about, in parentheses.
+func (s *Step) about() string {
+	what := "output"
+	if s.Op == OpVerify {
+		what = "key"
 	}
+	return " (" + what + " " + printable.Line(s.Output) + ")"
+}
+
+func verdictColor(result string) paintCode {
+	if result == ResultValid {
+		return green
+	}
+	return red
+}
+
+// shownInputs returns the inputs, or the first ones of a long list.
+func (p *textPrinter) shownInputs(inputs []Input) []Input {
+	if p.options.Full {
+		return inputs
+	}
+	return inputs[:min(maxShownInputs, len(inputs))]
+}
+
+func (p *textPrinter) inputs(inputs []Input) {
+	shown := p.shownInputs(inputs)
 	for _, in := range shown {
 		text := "- " + p.cut(in.Name, maxShownValue) + ": "
 		if in.From > 0 {
