@@ -6,14 +6,31 @@ import (
 
 	"pix/derivation"
 	"pix/nixhash"
+	"pix/store"
 	"pix/storepath"
 )
+
+// DerivationOptions are the options for explaining a derivation. A nil pointer is the zero value.
+type DerivationOptions struct {
+	// Outputs are the outputs to explain. Nil means all.
+	Outputs []string
+	// Store is asked for the outputs of derivations whose paths are known only after a build. It may be nil.
+	Store store.Store
+}
+
+// explains reports whether the options select an output.
+func (o *DerivationOptions) explains(output string) bool {
+	return o.Outputs == nil || slices.Contains(o.Outputs, output)
+}
 
 // Derivation explains the derivation d at a path: the path itself, the modulo hash, and the path of each output. It reads the
 // derivations on which the modulo hash depends from l.
 //
 // It returns the errors of [derivation.LoadClosure], [derivation.Derivation.HashModulo] and [derivation.Derivation.Path].
-func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, l derivation.Loader) (*Explanation, error) {
+func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, l derivation.Loader, o *DerivationOptions) (*Explanation, error) {
+	if o == nil {
+		o = &DerivationOptions{}
+	}
 	kind, err := d.Kind()
 	if err != nil {
 		return nil, err
@@ -33,11 +50,13 @@ func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivati
 	if err != nil {
 		return nil, err
 	}
-	if kind == derivation.Floating || kind == derivation.Impure {
-		e.addPlaceholders(d)
-		return e, nil
+	switch {
+	case kind == derivation.Floating || kind == derivation.Impure:
+		return e, e.addFloating(ctx, path, d, o)
+	case hash.Deferred:
+		return e, e.addResolved(ctx, d, o)
 	}
-	return e, e.addOutputs(d, hash, modulo)
+	return e, e.addOutputs(d, hash.Hash, modulo, o)
 }
 
 // addDrvPath adds the steps from the text of a .drv file to its path.
@@ -130,40 +149,18 @@ func (e *Explanation) checkOutput(d *derivation.Derivation, name string, o deriv
 }
 
 // addOutputs adds the steps for the paths of input-addressed outputs. modulo is the step of the modulo hash.
-func (e *Explanation) addOutputs(d *derivation.Derivation, hash derivation.ModuloHash, modulo int) error {
-	if hash.Deferred {
-		return nil // the paths of the outputs follow from the resolved derivation
-	}
-	for name, o := range d.Outputs.All() {
-		fingerprint, err := d.Dir.OutputFingerprint(name, hash.Hash, d.Name)
+func (e *Explanation) addOutputs(d *derivation.Derivation, hash nixhash.Hash, modulo int, o *DerivationOptions) error {
+	for name, output := range d.Outputs.All() {
+		if !o.explains(name) {
+			continue
+		}
+		fingerprint, err := d.Dir.OutputFingerprint(name, hash, d.Name)
 		if err != nil {
 			return err
 		}
 		path := e.addPath(name, fingerprint, d.Dir, storepath.OutputName(d.Name, name),
 			Input{Name: "type", Value: "output:" + name}, e.from("modulo hash", modulo))
-		e.checkOutput(d, name, o, path)
+		e.checkOutput(d, name, output, path)
 	}
 	return nil
-}
-
-// addPlaceholders adds the steps for the placeholders of outputs whose paths are known only after the build.
-func (e *Explanation) addPlaceholders(d *derivation.Derivation) {
-	for name := range d.Outputs.Keys() {
-		digest := e.add(Step{
-			Name: StepPlaceholder, Output: name, Op: HashOp(nixhash.SHA256), Text: storepath.OwnPlaceholderText(name),
-			Inputs: []Input{{Name: "output", Value: name}},
-			Title:  "The placeholder",
-			Why:    "The path follows from the contents, which exist only after the build. Until then a placeholder stands for it.",
-		})
-		text := e.add(Step{
-			Name: StepPlaceholderBase32, Output: name, Op: OpNix32, Text: e.Steps[digest-1].Result, Inputs: []Input{e.from("SHA-256", digest)},
-			Title: "In base 32",
-			Why:   "The placeholder has the whole SHA-256, which is not folded.",
-		})
-		e.add(Step{
-			Name: StepPlaceholderPath, Output: name, Op: OpJoin, Text: "/" + e.Steps[text-1].Result, Inputs: []Input{e.from("digest", text)},
-			Title: "The placeholder of the output",
-			Why:   "It begins with a slash like a path, and contains no store directory and no name.",
-		})
-	}
 }

@@ -43,7 +43,7 @@ func explainDrv(t *testing.T, l derivation.Loader, path storepath.Path) *explain
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, l)
+	e, err := explain.Derivation(t.Context(), path, d, l, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}

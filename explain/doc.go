@@ -6,10 +6,13 @@
 //   - [Derivation] explains a .drv file: its fields, the text in which the outputs are blank and the inputs replaced, its modulo
 //     hash, and the path of each output.
 //   - [Path] explains the path of a content-addressed object.
+//   - [Signature] explains which keys have signed a path, and [NAR] the hash of an archive.
+//   - [Hash] explains the spellings of a hash.
 //
 // The values are computed by the packages storepath, derivation and nixhash, so an explanation cannot differ from what the rest of
 // pix does.
 //
-// An Explanation is written as text ([Explanation.AppendText]) or as JSON. Names, texts and values come from the explained objects
-// and can have any bytes. The text form escapes them, so it is safe on a terminal.
+// An Explanation is written as text ([Explanation.AppendText]), as Markdown ([Explanation.AppendMarkdown]), as JSON, or as a shell
+// script that computes it again ([Explanation.Script]). Names, texts and values come from the explained objects and can have any
+// bytes. The text form escapes them, so it is safe on a terminal, and the script contains them only as octal escapes.
 package explain

@@ -42,6 +42,7 @@ const (
 	StepContent     StepName = "content"     // the content address of an object
 	StepInner       StepName = "inner"       // the text "fixed:out:…:" of a content address
 	StepModulo      StepName = "modulo"      // the text whose SHA-256 is the modulo hash
+	StepResolved    StepName = "resolved"    // the text of a resolved derivation with blank outputs
 	StepPlaceholder StepName = "placeholder" // the text whose SHA-256 is in a placeholder
 
 	StepPlaceholderBase32 StepName = "placeholder-base32" // the digest of a placeholder in base 32

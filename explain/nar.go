@@ -93,7 +93,7 @@ func entryText(e nar.Entry) string {
 // onlyReader hides other methods of a reader, so that contents are read and not skipped by a seek.
 type onlyReader struct{ io.Reader }
 
-// A limitedBuffer keeps what is written to it, unless it is longer than the limit.
+// A limitedBuffer keeps the written bytes, unless there are more than the limit.
 type limitedBuffer struct {
 	bytes.Buffer
 	limit int

@@ -15,7 +15,16 @@ func Path(info *store.PathInfo) (*Explanation, error) {
 		return nil, &NoContentAddressError{info.Path}
 	}
 	e := &Explanation{Subject: string(info.Path), Kind: contentKind(info.CA)}
-	var references storepath.References
+	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, referencesOf(info))
+	if err != nil {
+		return nil, err
+	}
+	e.check("the path that follows from the content address", path, string(info.Path))
+	return e, nil
+}
+
+// referencesOf returns the references of an object as its fingerprint has them.
+func referencesOf(info *store.PathInfo) (references storepath.References) {
 	for _, p := range info.References {
 		if p == info.Path {
 			references.Self = true
@@ -23,12 +32,7 @@ func Path(info *store.PathInfo) (*Explanation, error) {
 			references.Others = append(references.Others, p)
 		}
 	}
-	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, references)
-	if err != nil {
-		return nil, err
-	}
-	e.check("the path that follows from the content address", path, string(info.Path))
-	return e, nil
+	return references
 }
 
 // A NoContentAddressError reports that an object has no content address.

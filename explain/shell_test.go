@@ -122,7 +122,7 @@ func TestHostileScript(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := explain.Derivation(t.Context(), path, d, texts{})
+		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func FuzzScript(f *testing.F) {
 		d := &derivation.Derivation{Name: "hostile", Dir: storepath.DefaultDir, Platform: a, Builder: b, Args: []string{a + b}}
 		d.Outputs.Set(output, derivation.FloatingOutput(storepath.NAR, 3))
 		d.Env.Set(b, a)
-		e, err := explain.Derivation(t.Context(), "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hostile.drv", d, texts{})
+		e, err := explain.Derivation(t.Context(), "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hostile.drv", d, texts{}, nil)
 		if err != nil {
 			return
 		}
@@ -159,7 +159,7 @@ func TestLargeText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, texts{})
+	e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
