@@ -26,7 +26,7 @@ func (o *DerivationOptions) explains(output string) bool {
 // Derivation explains the derivation d at a path: the path itself, the modulo hash, and the path of each output. It reads the
 // derivations on which the modulo hash depends from l.
 //
-// It returns the errors of [derivation.LoadClosure], [derivation.Derivation.HashModulo] and [derivation.Derivation.Path].
+// It returns the errors of [derivation.LoadClosure], [derivation.Derivation.HashModulo], [derivation.Derivation.Path] and of the store.
 func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, l derivation.Loader, o *DerivationOptions) (*Explanation, error) {
 	if o == nil {
 		o = &DerivationOptions{}
@@ -36,36 +36,50 @@ func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivati
 		return nil, err
 	}
 	e := &Explanation{Subject: string(path), Kind: kind.String() + " derivation"}
-	if err := e.addDrvPath(path, d); err != nil {
+	e.add(Step{
+		Name: StepFields, Op: OpShow, Text: d.String(), Inputs: fields(d), Title: "The fields of the derivation",
+		Why: "A derivation is a file in the notation ATerm. These are its fields, in order.",
+	})
+	if kind == derivation.Fixed {
+		err = e.addFixed(d)
+	} else {
+		err = e.addHashed(ctx, path, d, kind, l, o)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if kind == derivation.Fixed {
-		return e, e.addFixed(d)
-	}
+	return e, e.addDrvPath(path, d)
+}
+
+// addHashed adds the steps for outputs that are not fixed.
+func (e *Explanation) addHashed(ctx context.Context, path storepath.Path, d *derivation.Derivation, kind derivation.OutputKind, l derivation.Loader, o *DerivationOptions) error {
 	inputs, err := loadInputs(ctx, l, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	hash, modulo, err := e.addModulo(d, kind, inputs)
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case err != nil:
+		return err
 	case kind == derivation.Floating || kind == derivation.Impure:
-		return e, e.addFloating(ctx, path, d, o)
+		return e.addFloating(ctx, path, d, o)
 	case hash.Deferred:
-		return e, e.addResolved(ctx, d, o)
+		return e.addResolved(ctx, d, o)
 	}
-	return e, e.addOutputs(d, hash.Hash, modulo, o)
+	return e.addOutputs(d, hash.Hash, modulo, o)
 }
 
 // addDrvPath adds the steps from the text of a .drv file to its path.
 func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation) error {
-	references := slices.Collect(d.References().All())
+	var outputs []Input
+	for i := range e.Steps {
+		if s := &e.Steps[i]; s.Name == StepPath || s.Name == StepPlaceholderPath {
+			outputs = append(outputs, e.from("output "+s.Output, i+1))
+		}
+	}
 	text := e.add(Step{
-		Name: StepText, Op: HashOp(nixhash.SHA256), Text: d.String(), Inputs: fields(d),
-		Title: "The text of the derivation",
-		Why:   "A derivation is a file in the notation ATerm. Its hash is the SHA-256 of its bytes.",
+		Name: StepText, Op: HashOp(nixhash.SHA256), Text: d.String(), Inputs: outputs, Title: "The text of the derivation",
+		Why: "The derivation is a text, like the results of builtins.toFile, so its path follows from its bytes. They contain the paths of the outputs.",
 	})
 	hash := nixhash.Sum(nixhash.SHA256, []byte(e.Steps[text-1].Text))
 	name := d.Name + storepath.DerivationExt
@@ -73,6 +87,7 @@ func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation) 
 	if err != nil {
 		return err
 	}
+	references := slices.Collect(d.References().All())
 	fingerprint, err := d.Dir.FixedOutputFingerprint(name, ca, storepath.References{Others: references})
 	if err != nil {
 		return err

@@ -9,6 +9,9 @@
 //   - [Signature] explains which keys have signed a path, and [NAR] the hash of an archive.
 //   - [Hash] explains the spellings of a hash.
 //
+// Two computations can be compared: [Compare] finds the first step that differs, [WhyRebuilt] the causes of a rebuild, and [Affects]
+// the derivations on which the paths of outputs depend.
+//
 // The values are computed by the packages storepath, derivation and nixhash, so an explanation cannot differ from what the rest of
 // pix does.
 //

@@ -38,6 +38,7 @@ type StepName string
 
 // The names of steps. More may follow.
 const (
+	StepFields      StepName = "fields"      // the fields of a derivation
 	StepText        StepName = "text"        // the text of a .drv file
 	StepContent     StepName = "content"     // the content address of an object
 	StepInner       StepName = "inner"       // the text "fixed:out:…:" of a content address

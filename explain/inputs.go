@@ -27,8 +27,10 @@ type drvInputs struct {
 // loadInputs loads the derivations on which the modulo hash of d depends.
 func loadInputs(ctx context.Context, l derivation.Loader, d *derivation.Derivation) (in drvInputs, err error) {
 	var roots []storepath.Path
-	for path := range d.InputDerivations.Keys() {
-		roots = append(roots, path)
+	if kind, err := d.Kind(); err != nil || kind != derivation.Fixed {
+		for path := range d.InputDerivations.Keys() {
+			roots = append(roots, path)
+		}
 	}
 	if in.closure, err = derivation.LoadClosure(ctx, l, roots, &derivation.ClosureOptions{ForHashes: true}); err != nil {
 		return in, err

@@ -30,7 +30,7 @@ func (e *LargeTextError) Error() string {
 }
 
 // Script returns a script for a POSIX shell that computes each step with the tools of coreutils, b3sum for BLAKE3, and openssl for
-// signatures, and prints the results that no other step uses, one per line. The values without a step are given.
+// signatures, and prints the store paths, and the other results that no step uses, one per line. The values without a step are given.
 //
 // The bytes of the explained object are only in words in single quotes that printf writes, where everything except letters,
 // digits and harmless punctuation is an octal escape. So no text can run a command. A text of more than 64 KiB is in one of the
@@ -52,15 +52,15 @@ func (e *Explanation) Script(dir string) (*Script, error) {
 		}
 	}
 	w.line("")
-	for _, n := range e.unused() {
+	for _, n := range e.printed() {
 		w.line(`printf '%s\n' "$` + variable(n, &e.Steps[n-1]) + `"`)
 	}
 	w.script.Text = w.b.String()
 	return w.script, nil
 }
 
-// unused returns the numbers of the steps with a result that no other step uses.
-func (e *Explanation) unused() (numbers []int) {
+// printed returns the numbers of the steps whose results a script prints.
+func (e *Explanation) printed() (numbers []int) {
 	used := make([]bool, len(e.Steps)+1)
 	for i := range e.Steps {
 		for _, in := range e.Steps[i].Inputs {
@@ -68,7 +68,7 @@ func (e *Explanation) unused() (numbers []int) {
 		}
 	}
 	for i := range e.Steps {
-		if !used[i+1] && e.Steps[i].Op != OpShow {
+		if s := &e.Steps[i]; s.Name == StepPath || !used[i+1] && s.Op != OpShow {
 			numbers = append(numbers, i+1)
 		}
 	}

@@ -59,7 +59,7 @@ func results(e *explain.Explanation) (lines []string) {
 		}
 	}
 	for i, s := range e.Steps {
-		if !used[i+1] && s.Op != explain.OpShow {
+		if s.Name == explain.StepPath || !used[i+1] && s.Op != explain.OpShow {
 			lines = append(lines, s.Result)
 		}
 	}
