@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
@@ -110,6 +111,9 @@ func ParsePublicKey(s string) (PublicKey, error) {
 
 // Name returns the name of the key.
 func (k PublicKey) Name() string { return k.name }
+
+// Bytes returns a copy of the 32 bytes of the key.
+func (k PublicKey) Bytes() []byte { return bytes.Clone(k.key[:]) }
 
 // IsZero reports whether k is the zero value.
 func (k PublicKey) IsZero() bool { return k == PublicKey{} }

@@ -15,9 +15,10 @@ type Placeholder string
 
 // OwnPlaceholder returns the placeholder of a derivation's own output, as
 // builtins.placeholder does.
-func OwnPlaceholder(output string) Placeholder {
-	return placeholder("nix-output:" + output)
-}
+func OwnPlaceholder(output string) Placeholder { return placeholder(OwnPlaceholderText(output)) }
+
+// OwnPlaceholderText returns the text "nix-output:<output>", whose SHA-256 is in [OwnPlaceholder].
+func OwnPlaceholderText(output string) string { return "nix-output:" + output }
 
 // OutputPlaceholder returns the placeholder of an output of the derivation drv. The
 // error is an [*Error] if drv does not end in ".drv".

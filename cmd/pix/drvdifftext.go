@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"pix/derivation"
+	"pix/internal/printable"
 	"pix/storepath"
 )
 
@@ -201,21 +201,7 @@ func shorten(s string, first, last bool) string {
 }
 
 // visible replaces control characters, except line feeds, and invalid UTF-8 with escapes.
-func visible(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		_, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1, r < ' ' && r != '\n', 0x7f <= r && r < 0xa0:
-			for _, c := range []byte(s[i : i+size]) {
-				fmt.Fprintf(&b, `\x%02x`, c)
-			}
-		default:
-			b.WriteString(s[i : i+size])
-		}
-	}
-	return b.String()
-}
+func visible(s string) string { return printable.Escape(s) }
 
 // input prints an input that differs, and reports whether its own difference must be printed next.
 func (p *drvDiffPrinter) input(in *derivation.InputDifference) (descend bool) {

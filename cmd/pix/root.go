@@ -140,6 +140,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newDrvVerify(a),
 		newDrvDiff(a),
 		newDrvHash(a),
+		newExplain(a),
 		newDrvAdd(a),
 		newPathInfo(a),
 		newIsValid(a),

@@ -1,0 +1,121 @@
+package explain
+
+import (
+	"context"
+	"errors"
+
+	"pix/derivation"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// addFloating adds the steps for outputs that are addressed by their contents: the placeholder of each, and the path if the store
+// has built it.
+func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
+	for name := range d.Outputs.Keys() {
+		if !o.explains(name) {
+			continue
+		}
+		e.addPlaceholder(name)
+		if o.Store == nil {
+			continue
+		}
+		info, err := builtInfo(ctx, o.Store, drv, name)
+		if err != nil {
+			return err
+		}
+		if info == nil || info.CA.IsZero() {
+			continue
+		}
+		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, referencesOf(info))
+		if err != nil {
+			return err
+		}
+		e.check("the path of the built output '"+name+"'", path, string(info.Path))
+	}
+	return nil
+}
+
+// builtInfo returns the info of a built output, or nil if the store does not know its path or does not have it.
+func builtInfo(ctx context.Context, s store.Store, drv storepath.Path, output string) (*store.PathInfo, error) {
+	path, err := store.ResolvePath(ctx, s, derivation.SingleBuilt{Drv: derivation.Opaque{Path: drv}, Output: output})
+	if err != nil {
+		return nil, unlessUnknown(err)
+	}
+	info, err := s.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, unlessUnknown(err)
+	}
+	return info, nil
+}
+
+// unlessUnknown returns nil for the errors of a store that does not know an output, and every other error.
+func unlessUnknown(err error) error {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
+}
+
+// addPlaceholder adds the steps for the placeholder of an output whose path is known only after the build.
+func (e *Explanation) addPlaceholder(name string) {
+	digest := e.add(Step{
+		Name: StepPlaceholder, Output: name, Op: HashOp(nixhash.SHA256), Text: storepath.OwnPlaceholderText(name),
+		Inputs: []Input{{Name: "output", Value: name}},
+		Title:  "The placeholder",
+		Why:    "The path follows from the contents, which exist only after the build. Until then a placeholder stands for it.",
+	})
+	text := e.add(Step{
+		Name: StepPlaceholderBase32, Output: name, Op: OpNix32, Text: e.Steps[digest-1].Result, Inputs: []Input{e.from("SHA-256", digest)},
+		Title: "In base 32",
+		Why:   "The placeholder has the whole SHA-256, which is not folded.",
+	})
+	e.add(Step{
+		Name: StepPlaceholderPath, Output: name, Op: OpJoin, Text: "/" + e.Steps[text-1].Result, Inputs: []Input{e.from("digest", text)},
+		Title: "The placeholder of the output",
+		Why:   "It begins with a slash like a path, and contains no store directory and no name.",
+	})
+}
+
+// addResolved adds the steps for the outputs of a deferred derivation, if the store knows the outputs of all its inputs.
+func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation, o *DerivationOptions) error {
+	for name, output := range d.Outputs.All() {
+		if o.explains(name) {
+			e.checkOutput(d, name, output, "")
+		}
+	}
+	if o.Store == nil {
+		return nil
+	}
+	var failed error
+	resolved, err := d.Resolve(func(drv derivation.SingleDerivedPath, output string) (storepath.Path, bool) {
+		path, err := store.ResolvePath(ctx, o.Store, derivation.SingleBuilt{Drv: drv, Output: output})
+		if err != nil && failed == nil {
+			failed = unlessUnknown(err)
+		}
+		return path, err == nil
+	})
+	if failed != nil {
+		return failed
+	}
+	if errors.As(err, new(*derivation.UnresolvedError)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	hash, err := resolved.HashModulo(derivation.ForOutputs, nil, nil)
+	if err != nil {
+		return err
+	}
+	text, err := resolved.ModuloText(derivation.ForOutputs, nil, nil)
+	if err != nil {
+		return err
+	}
+	step := e.add(Step{
+		Name: StepResolved, Op: HashOp(nixhash.SHA256), Text: text, Title: "The resolved derivation",
+		Why: "All inputs are built, so the paths of their outputs replace them: as input sources, and in place of their placeholders. Nix builds this derivation, and its modulo hash gives the paths of the outputs.",
+	})
+	return e.addOutputs(resolved, hash.Hash, step, o)
+}

@@ -1,0 +1,110 @@
+package explain
+
+import (
+	"fmt"
+
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Path explains the path of a content-addressed object. The error is a [*NoContentAddressError] for any other object, whose path
+// follows from its deriver: see [Derivation]. It is a [*storepath.Error] for a content address that no path can have.
+func Path(info *store.PathInfo) (*Explanation, error) {
+	if info.CA.IsZero() {
+		return nil, &NoContentAddressError{info.Path}
+	}
+	e := &Explanation{Subject: string(info.Path), Kind: contentKind(info.CA)}
+	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, referencesOf(info))
+	if err != nil {
+		return nil, err
+	}
+	e.check("the path that follows from the content address", path, string(info.Path))
+	return e, nil
+}
+
+// referencesOf returns the references of an object as its fingerprint has them.
+func referencesOf(info *store.PathInfo) (references storepath.References) {
+	for _, p := range info.References {
+		if p == info.Path {
+			references.Self = true
+		} else {
+			references.Others = append(references.Others, p)
+		}
+	}
+	return references
+}
+
+// A NoContentAddressError reports that an object has no content address.
+type NoContentAddressError struct{ Path storepath.Path }
+
+func (e *NoContentAddressError) Error() string {
+	return fmt.Sprintf("'%s' has no content address, so its path follows from its deriver", e.Path)
+}
+
+// check adds a problem unless a computed value is the expected one.
+func (e *Explanation) check(what, computed, expected string) {
+	if computed != expected {
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but the subject has '%s'", what, computed, expected))
+	}
+}
+
+// contentKind describes the objects with a content address.
+func contentKind(ca storepath.ContentAddress) string {
+	switch ca.Method() {
+	case storepath.Text:
+		return "text"
+	case storepath.Flat:
+		return "file addressed by the " + ca.Hash().Algorithm().String() + " of its bytes"
+	case storepath.Git:
+		return "object addressed by its git hash"
+	case storepath.NAR:
+	}
+	if ca.Hash().Algorithm() == nixhash.SHA256 {
+		return "source"
+	}
+	return "object addressed by the " + ca.Hash().Algorithm().String() + " of its archive"
+}
+
+// whyContent says of what the hash of a content address is computed.
+var whyContent = map[storepath.Method]string{
+	storepath.Text: "The hash of a text is the SHA-256 of its bytes.",
+	storepath.Flat: "With the method flat, the hash is computed from the bytes of the file.",
+	storepath.NAR:  "With the method nar, the hash is computed from the archive of the object. If the object refers to itself, its own hash part is replaced by zeros.",
+	storepath.Git:  "With the method git, the hash is the hash of the git blob or tree.",
+}
+
+// addContentAddress adds the steps from a content address to the store path, which it returns.
+func (e *Explanation) addContentAddress(output string, dir storepath.Dir, name string, ca storepath.ContentAddress, references storepath.References) (string, error) {
+	fingerprint, err := dir.FixedOutputFingerprint(name, ca, references)
+	if err != nil {
+		return "", err
+	}
+	content := e.add(Step{
+		Name: StepContent, Output: output, Op: OpJoin, Text: ca.Hash().Base16(),
+		Inputs: []Input{{Name: "content address", Value: ca.String()}, {Name: "method", Value: ca.Method().String()}, {Name: "algorithm", Value: ca.Hash().Algorithm().String()}},
+		Title:  "The hash of the contents", Why: whyContent[ca.Method()],
+	})
+	if ca.Method() == storepath.Text || ca.Method() == storepath.NAR && ca.Hash().Algorithm() == nixhash.SHA256 {
+		inputs := []Input{e.from("hash of the contents", content)}
+		for _, p := range references.Others {
+			inputs = append(inputs, Input{Name: "reference", Value: string(p)})
+		}
+		if references.Self {
+			inputs = append(inputs, Input{Name: "reference", Value: "self", Note: "the object refers to itself"})
+		}
+		return e.addPath(output, fingerprint, dir, name, inputs...), nil
+	}
+	inner := e.addInner(output, ca, content)
+	return e.addPath(output, fingerprint, dir, name, Input{Name: "type", Value: "output:out"}, e.from("inner digest", inner)), nil
+}
+
+// addInner adds the step for the inner text of a content address.
+func (e *Explanation) addInner(output string, ca storepath.ContentAddress, content int) int {
+	return e.add(Step{
+		Name: StepInner, Output: output, Op: HashOp(nixhash.SHA256), Text: storepath.FixedOutputText(ca, ""),
+		Inputs: []Input{{Name: "method and algorithm", Value: ca.MethodAlgorithm()}, e.from("hash of the contents", content)},
+		Title:  "The inner text",
+		Why:    "Contents that are not addressed by the SHA-256 of their archive enter the fingerprint through this text, which ends with a colon.",
+	})
+}
