@@ -22,7 +22,7 @@ var order = []string{
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
 	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
-	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox", "cmd/pix-sh",
+	"pixpkgs", ".", "docs", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox", "cmd/pix-sh",
 }
 
 // stores are the packages that builder and the packages below it must not import: builder declares the interface of
@@ -43,6 +43,8 @@ var dependencies = map[string][]string{
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
 	"cmd/pix-sh": {"mvdan.cc/sh"},
+
+	"docs": {"github.com/yuin/goldmark"},
 
 	"binarycache/s3": {"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"},
 

@@ -24,28 +24,29 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A workshop is a store whose builders see one program of this machine, /bin/look.
+// A workshop is a store whose builders see one program of this machine, such as /bin/look.
 type workshop struct {
 	t     *testing.T
 	store store.Store
 }
 
-func newWorkshop(t *testing.T) *workshop {
+// newWorkshop compiles the program of that name, and opens a new store.
+func newWorkshop(t *testing.T, program string) *workshop {
 	t.Helper()
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skipf("this machine has no sandbox: %v", err)
 	}
 	dir := t.TempDir()
-	look := filepath.Join(dir, "look")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", look, "./testdata/look")
+	file := filepath.Join(dir, program)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", file, "./testdata/"+program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // there are no shared libraries in the sandbox
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	s, err := pix.Open(t.Context(), filepath.Join(dir, "store"), &pix.Options{NoEnvironment: true, Builds: &pix.Builds{Options: builder.Options{
 		System: "x86_64-linux", Cores: 4,
-		SandboxPaths: []builder.SandboxPath{{Target: "/bin/look", Source: look, ReadOnly: true}},
-		Shell:        look, // so that the page does not depend on the machine
+		SandboxPaths: []builder.SandboxPath{{Target: "/bin/" + program, Source: file, ReadOnly: true}},
+		Shell:        file, // so that the page does not depend on the machine
 		LogCommand:   "pix log",
 	}}})
 	checkErr(t, err)
@@ -104,7 +105,7 @@ func (w *workshop) info(ctx context.Context, path storepath.Path) string {
 }
 
 func TestBuildingPage(t *testing.T) {
-	w := newWorkshop(t)
+	w := newWorkshop(t, "look")
 	ctx := t.Context()
 	input, err := store.AddText(ctx, w.store, "words", "hello\n", nil)
 	checkErr(t, err)

@@ -60,7 +60,7 @@ func TestHelp(t *testing.T) {
 func TestHelpShowsStoreFlags(t *testing.T) {
 	root := newRoot(newApp(nil, nil, nil, nil))
 	for name, want := range map[string]string{
-		"hash-path": "", "hash-convert": "", "nar-dump": "", "nar-ls": "", "key-generate": "", "completion": "", "version": "", "man": "",
+		"hash-path": "", "hash-convert": "", "nar-dump": "", "nar-ls": "", "key-generate": "", "completion": "", "version": "", "man": "", "docs": "",
 		"store-path": "--store-dir", "narinfo-verify": "--store-dir", "add": "--store,--store-dir,--trace", "drv-show": "--store,--store-dir,--trace",
 		"sign": "--store,--store-dir,--trace", "config": "--store,--store-dir,--trace", "copy": "--store,--store-dir,--trace",
 	} {

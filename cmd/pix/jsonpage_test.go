@@ -185,6 +185,9 @@ func TestJSONPage(t *testing.T) {
 		"doctor":                 exampleDoctor(t),
 		"narinfo-verify":         x.pix("narinfo-verify", "--json", "--trusted-public-keys", "", "hello.narinfo"),
 		"config":                 exampleSetting(t),
+		"docs":                   firstElement(t, x.pix("docs", "--json")),
+		"docs-page":              exampleDocsPage(t),
+		"docs-search":            firstElement(t, x.pix("docs", "--json", "--search", "rollback", "profile")),
 		"version":                exampleVersion(t),
 		"prefetch":               x.pix("prefetch", "--json", x.fileURL("src/README")),
 	}
@@ -298,6 +301,31 @@ func exampleSetting(t *testing.T) string {
 		t.Fatal(err)
 	}
 	text, err := marshalJSON(map[string]settingJSON{"connect-timeout": newSettingJSON(nixconf.Find("connect-timeout"), conf.Get("connect-timeout"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// firstElement returns a list with only its first element.
+func firstElement(t *testing.T, text string) string {
+	var list []json.RawMessage
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatal(err)
+	}
+	text, err := marshalJSON(list[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// exampleDocsPage returns the output of docs for a short page.
+func exampleDocsPage(t *testing.T) string {
+	text, err := marshalJSON(docsPageJSON{
+		Name: "building", Part: "How to use pix", Title: "Building", Summary: "sandboxes, other machines, and what to enable",
+		Sections: []docsSectionJSON{{"building", 1, "Building"}, {"the-sandbox", 2, "The sandbox"}}, Markdown: "# Building\n\n## The sandbox\n",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,6 +191,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newPs(a),
 		newWatch(a),
 		newConfig(a),
+		newDocs(a),
 		newVersion(a),
 		newCompletion(a),
 		newMan(a),

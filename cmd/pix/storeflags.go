@@ -19,7 +19,7 @@ func unusedFlags(verb *cobra.Command) []string {
 	case verb.Name() == "sign" || verb.Name() == "config":
 		return nil
 	case !slices.Contains([]string{groupFiles, groupArchives, groupKeys}, verb.GroupID) &&
-		!slices.Contains([]string{"completion", "man", "version"}, verb.Name()):
+		!slices.Contains([]string{"completion", "docs", "man", "version"}, verb.Name()):
 		return nil
 	case slices.Contains(verbsOfDir, verb.Name()):
 		return storeFlags

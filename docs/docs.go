@@ -1,0 +1,105 @@
+package docs
+
+import (
+	"embed"
+	"strings"
+	"sync"
+)
+
+//go:embed *.md
+var files embed.FS
+
+// A Page is a text about one topic.
+type Page struct {
+	Name     string // the name of its file without the extension, such as "store-paths"
+	Part     string // the part of the documentation to which it belongs
+	Title    string // its first heading
+	Summary  string // what a reader learns, in one line
+	Markdown string
+}
+
+// background is the part about pix itself.
+const background = "Background"
+
+// A part is a group of pages.
+type part struct {
+	title string
+	pages []entry
+}
+
+// An entry is a page in the table of contents.
+type entry struct{ name, summary string }
+
+// contents is the table of contents. A reader who knows nothing of Nix can read the pages in this order.
+var contents = []part{
+	{"How Nix works", []entry{
+		{"hashes", "digests, their spellings, and the fold to 160 bits"},
+		{"base-32", "the alphabet of Nix, and its reversed order of bits"},
+		{"nar", "one sequence of bytes for each file tree"},
+		{"store-paths", "what the hash part of a path is the hash of"},
+		{"derivations", "build steps as files, and how the paths of outputs follow from them"},
+		{"packages", "declare packages in Go, also on the stdenv of nixpkgs"},
+		{"overlays", "sets of packages, what a change rebuilds, and a compiler in stages"},
+		{"how-a-build-is-made", "from a declaration to a valid path, step by step"},
+		{"garbage-collection", "what keeps a path, what a collection deletes, and in which order"},
+	}},
+	{"How to use pix", []entry{
+		{"building", "sandboxes, other machines, and what to enable"},
+		{"profiles", "switch between versions, go back, delete old ones"},
+		{"stores", "read-only mounts, full disks, power cuts, network file systems"},
+		{"daemon", "serve a store to other users and machines"},
+		{"serving", "serve a store over HTTP as a binary cache"},
+	}},
+	{"Formats between machines", []entry{
+		{"binary-cache", "the files of a cache, and its signatures"},
+		{"protocol", "the messages between a client and the daemon"},
+	}},
+	{"Reference", []entry{
+		{"command", "each verb with its flags and examples"},
+		{"settings", "the settings of nix.conf that pix obeys"},
+		{"json", "the output of --json"},
+	}},
+	{background, []entry{
+		{"design", "the decisions and their reasons"},
+		{"field-notes", "facts about Nix that its manual does not have"},
+		{"performance", "measurements of pix and other programs"},
+	}},
+}
+
+// load reads all pages once.
+var load = sync.OnceValue(func() (pages []*Page) {
+	for _, part := range contents {
+		for _, entry := range part.pages {
+			text, err := files.ReadFile(entry.name + ".md")
+			if err != nil {
+				panic(err) // the table of contents names a page that is not embedded
+			}
+			p := &Page{Name: entry.name, Part: part.title, Summary: entry.summary, Markdown: string(text)}
+			if sections := p.Sections(); len(sections) > 0 {
+				p.Title = sections[0].Title
+			}
+			pages = append(pages, p)
+		}
+	}
+	return pages
+})
+
+// Pages returns all pages in reading order. The caller may change the slice and the pages.
+func Pages() []*Page {
+	var pages []*Page
+	for _, p := range load() {
+		pages = append(pages, new(*p))
+	}
+	return pages
+}
+
+// Get returns the page with a name, which may end in ".md". The caller may change the page.
+func Get(name string) (p *Page, ok bool) {
+	name = strings.TrimSuffix(name, ".md")
+	for _, p := range load() {
+		if p.Name == name {
+			return new(*p), true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,206 @@
+package docs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+)
+
+// A Match is a section that a search has found.
+type Match struct {
+	Page    *Page
+	Section Section
+	Excerpt string // a few words around the first match, in one line
+}
+
+// The weights of a word by its place, and the number of runes in an excerpt.
+const (
+	weightTitle   = 8 // of the page
+	weightHeading = 6
+	weightText    = 3
+	weightPhrase  = 4 // all words of the query in sequence
+
+	weightBackground = 0.7 // of all points of pages that explain pix itself
+	excerptLength    = 160
+)
+
+// Search returns the sections that contain all words of the query, or if there are none, the sections that contain the
+// most of them; the best ones first. A word stands for all words that begin with it, and a word with a final s also for
+// the same without it. A word in the title of the page counts most, then one in the heading, then one in the text, where
+// more occurrences in a shorter text count more. Search returns nothing if no section has any of the words.
+func Search(query string) []Match {
+	words := wordsOf(query)
+	var found []scored
+	most := 1
+	for _, s := range index() {
+		s.score(words)
+		if s.words > most {
+			most, found = s.words, nil
+		}
+		if s.words == most {
+			found = append(found, s)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b scored) int { return cmp.Compare(b.points, a.points) })
+	matches := make([]Match, len(found))
+	for i, f := range found {
+		matches[i] = Match{new(*f.page), f.section, excerpt(f.section, words)}
+	}
+	return matches
+}
+
+// A scored is a section with its words, and the result of a search.
+type scored struct {
+	page                 *Page
+	section              Section
+	title, heading, text []string
+
+	words  int // how many words of the query it has
+	points float64
+}
+
+// index returns all sections of all pages.
+var index = sync.OnceValue(func() (all []scored) {
+	for _, p := range load() {
+		title := wordsOf(p.Title + " " + p.Name)
+		for _, s := range p.Sections() {
+			all = append(all, scored{page: p, section: s, title: title, heading: wordsOf(s.Title), text: wordsOf(s.Markdown)})
+		}
+	}
+	return all
+})
+
+// score counts the words of a query in a section. A section without any of them in its heading and text gets no points for
+// the title of its page.
+func (s *scored) score(query []string) {
+	inTitle, inHeading, inText := 0, 0, 0
+	for _, q := range query {
+		isMatch := func(w string) bool { return matches(w, q) }
+		n := 0
+		for _, w := range s.text {
+			if isMatch(w) {
+				n++
+			}
+		}
+		titled := slices.ContainsFunc(s.title, isMatch)
+		if titled {
+			inTitle++
+		}
+		if n > 0 {
+			inText++
+		}
+		if n > 0 || titled {
+			s.words++
+		}
+		if slices.ContainsFunc(s.heading, isMatch) {
+			inHeading++
+		}
+		s.points += weightText * float64(n) / (float64(n) + 1 + float64(len(s.text))/100)
+	}
+	if inText == 0 {
+		s.words = 0
+		return
+	}
+	s.points += weightTitle * float64(inTitle) / float64(len(s.title))
+	s.points += weightHeading * float64(inHeading) / float64(max(len(s.heading), len(query)))
+	if len(query) > 1 && hasSequence(s.text, query) {
+		s.points += weightPhrase
+	}
+	if s.page.Part == background {
+		s.points *= weightBackground
+	}
+}
+
+// wordsOf returns the words of a text in lower case: its letters and digits, with hyphens and underscores between them.
+func wordsOf(text string) []string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	for i := range words {
+		words[i] = strings.Trim(words[i], "-_")
+	}
+	return slices.DeleteFunc(words, func(w string) bool { return w == "" })
+}
+
+// matches reports whether a word of a text matches a word of the query.
+func matches(word, query string) bool {
+	if len(query) > 3 {
+		query = strings.TrimSuffix(query, "s")
+	}
+	if strings.HasPrefix(word, query) {
+		return true
+	}
+	for i := range len(word) { // a part after a hyphen
+		if (word[i] == '-' || word[i] == '_') && strings.HasPrefix(word[i+1:], query) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSequence reports whether the words of the query occur one after the other.
+func hasSequence(text, query []string) bool {
+	for i := range len(text) - len(query) + 1 {
+		if slices.EqualFunc(text[i:i+len(query)], query, matches) {
+			return true
+		}
+	}
+	return false
+}
+
+// excerpt returns the words of a section around the place with the most words of the query.
+func excerpt(s Section, query []string) string {
+	text := Text(&Page{Markdown: strings.TrimPrefix(s.Markdown, headingLine(s))}, &TextOptions{Columns: 1 << 20})
+	best, most := "", -1
+	for line := range strings.Lines(text) {
+		line = strings.Join(strings.Fields(line), " ")
+		n := 0
+		for _, q := range query {
+			if slices.ContainsFunc(wordsOf(line), func(w string) bool { return matches(w, q) }) {
+				n++
+			}
+		}
+		if line != "" && n > most {
+			best, most = line, n
+		}
+	}
+	return around(best, query)
+}
+
+// headingLine returns the first line of a section.
+func headingLine(s Section) string {
+	line, _, _ := strings.Cut(s.Markdown, "\n")
+	return line
+}
+
+// around returns a part of a line that begins a few words before the first match.
+func around(line string, query []string) string {
+	fields := strings.Fields(line)
+	first := slices.IndexFunc(fields, func(f string) bool {
+		return slices.ContainsFunc(wordsOf(f), func(w string) bool {
+			return slices.ContainsFunc(query, func(q string) bool { return matches(w, q) })
+		})
+	})
+	begin := max(0, first-8)
+	if len([]rune(line)) <= excerptLength {
+		begin = 0
+	}
+	var b strings.Builder
+	if begin > 0 {
+		b.WriteString("… ")
+	}
+	n := 0
+	for i, f := range fields[begin:] {
+		if n += len([]rune(f)) + 1; n > excerptLength && i > 0 {
+			b.WriteString(" …")
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(f)
+	}
+	return b.String()
+}
