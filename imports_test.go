@@ -17,7 +17,7 @@ import (
 // Packages that are not in it (the internal ones at the root, and examples) may import all others.
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
-	"store", "closure", "profile", "narinfo", "explain", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
+	"store", "closure", "profile", "narinfo", "explain", "protocol", "daemon", "nixconf", "server", "monitor", "store/memstore", "daemontest",
 	"binarycache", "binarycache/s3", "cacheserver/internal/uploads", "cacheserver",
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",

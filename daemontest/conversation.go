@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"pix/nixhash"
 	"pix/protocol"
 )
 
@@ -33,12 +34,22 @@ type recordedCall struct {
 // A step is data that the daemon sends, or a part of the body of a request that it receives.
 type step struct {
 	send    []byte
-	receive []byte // nil if the daemon sends something
+	receive []byte  // nil if the daemon sends something, or for a digest
+	digest  *digest // of the part that it receives, if the trace does not contain it
 	line    int
 }
 
+// A digest is the size and the SHA-256 of a part of a body.
+type digest struct {
+	size uint64
+	hash nixhash.Hash
+}
+
+func (s step) receives() bool { return s.receive != nil || s.digest != nil }
+
 func (s step) equal(other step) bool {
-	return bytes.Equal(s.send, other.send) && bytes.Equal(s.receive, other.receive) && (s.receive == nil) == (other.receive == nil)
+	sameDigest := s.digest == other.digest || s.digest != nil && other.digest != nil && *s.digest == *other.digest
+	return bytes.Equal(s.send, other.send) && bytes.Equal(s.receive, other.receive) && sameDigest && s.receives() == other.receives()
 }
 
 func (k *recordedCall) equal(other *recordedCall) bool {
@@ -100,11 +111,14 @@ func (r *recording) next() *conversation {
 }
 
 // match records the next request on a connection. The connection may turn out to be another
-// recorded one. The result is nil if no recorded connection continues with this request.
-func (r *recording) match(c *conversation, n int, request string) *conversation {
+// recorded one. A recording of pix monitor has the request without secrets. The result is nil if no
+// recorded connection continues with this request.
+func (r *recording) match(c *conversation, n int, request, withoutSecrets string) *conversation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	next := func(d *conversation) bool { return n < len(d.calls) && d.calls[n].request == request }
+	next := func(d *conversation) bool {
+		return n < len(d.calls) && (d.calls[n].request == request || d.calls[n].request == withoutSecrets)
+	}
 	if !next(c) {
 		i := slices.IndexFunc(r.conversations, func(d *conversation) bool {
 			return !r.used[d] && next(d) && c.startsLike(d, n)

@@ -2,6 +2,7 @@ package daemontest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 
 	"pix/activity"
 	"pix/daemon"
+	"pix/internal/redact"
+	"pix/nixhash"
 	"pix/protocol"
 	"pix/wire"
 )
@@ -135,7 +138,8 @@ func (p *player) readRequest(n int) (*recordedCall, error) {
 		return nil, p.readError(fmt.Sprintf("request %d", n+1), err)
 	}
 	got := p.c.params.TraceRequest(req, -1)
-	if c := p.match(p.c, n, got); c != nil {
+	withoutSecrets := redact.Text(p.c.params.TraceRequest(protocol.WithoutSecrets(req), -1))
+	if c := p.match(p.c, n, got, withoutSecrets); c != nil {
 		p.c = c
 		return c.calls[n], nil
 	}
@@ -181,7 +185,7 @@ func (p *player) playCall(n int, k *recordedCall) error {
 	}
 	for i, s := range k.steps {
 		switch {
-		case s.receive != nil:
+		case s.receives():
 			if err := b.read(s); err != nil {
 				return err
 			}
@@ -221,14 +225,20 @@ func (b *replayedBody) read(s step) error {
 	}
 	if b.call.body == protocol.AskedBody {
 		got, err := b.in.Bytes(protocol.MaxString)
-		if err != nil {
+		switch {
+		case err != nil:
 			return b.readError("a body", err)
+		case s.digest != nil:
+			return b.compareDigest(uint64(len(got)), nixhash.Sum(nixhash.SHA256, got), s)
 		}
 		return b.compare(got, s.receive, s.line)
 	}
 	read := b.in.Read
 	if b.frames != nil { // frames may be small
 		read = func(p []byte) (int, error) { return io.ReadFull(b.frames, p) }
+	}
+	if s.digest != nil {
+		return b.readDigest(read, s)
 	}
 	buf := make([]byte, 32<<10)
 	for want := s.receive; len(want) > 0; {
@@ -245,6 +255,34 @@ func (b *replayedBody) read(s step) error {
 		}
 	}
 	return nil
+}
+
+// readDigest reads a piece that the trace does not contain.
+func (b *replayedBody) readDigest(read func([]byte) (int, error), s step) error {
+	hash := sha256.New()
+	buf := make([]byte, 32<<10)
+	for left := s.digest.size; left > 0; {
+		n, err := read(buf[:min(uint64(len(buf)), left)])
+		hash.Write(buf[:n])
+		left -= uint64(n)
+		if (err == io.EOF || err == io.ErrUnexpectedEOF) && b.frames != nil {
+			return b.compareDigest(s.digest.size-left, nixhash.SHA256Hash([sha256.Size]byte(hash.Sum(nil))), s)
+		}
+		if err != nil && left > 0 {
+			return b.readError("a body", err)
+		}
+	}
+	return b.compareDigest(s.digest.size, nixhash.SHA256Hash([sha256.Size]byte(hash.Sum(nil))), s)
+}
+
+// compareDigest returns an error if a piece is not the recorded one.
+func (b *replayedBody) compareDigest(size uint64, hash nixhash.Hash, s step) error {
+	if size == s.digest.size && hash == s.digest.hash {
+		b.received += int(size)
+		return nil
+	}
+	return fmt.Errorf("what follows request %d of connection %d is not as recorded (line %d of the trace):\n  got  %s\n  want %s",
+		b.number, b.c.number, s.line, protocol.TraceDigest(size, hash), protocol.TraceDigest(s.digest.size, s.digest.hash))
 }
 
 // compare returns an error that shows where two pieces differ.

@@ -25,8 +25,8 @@ type Replayer struct {
 	host
 }
 
-// Replay starts a daemon that replays a full trace, recorded with daemon.Options.TraceBody -1
-// or with pix --trace FILE --trace-bodies. It expects the recorded requests of each connection,
+// Replay starts a daemon that replays a full trace, recorded with daemon.Options.TraceBody -1,
+// with pix --trace FILE --trace-bodies or with pix monitor --record FILE. It expects the recorded requests of each connection,
 // in their order, and sends the recorded messages, replies and archives in the recorded version
 // of the protocol. Timing does not matter, except that a request is answered only after it has
 // come.
@@ -35,6 +35,10 @@ type Replayer struct {
 // recorded one, if there are more requests or connections, or if at its end some were not made.
 // Connections may come in another order: each is matched with the first recorded one that
 // starts with the same requests. Bodies do not distinguish connections.
+//
+// A recording of pix monitor may have hashes instead of contents. Replay compares the hash of an
+// upload. It cannot send an archive that it does not have, so a recording with downloads needs
+// --bodies. Secret settings are not compared.
 //
 // Empty lines of the trace and lines that start with "#" are ignored. An invalid or cut trace
 // fails the test at once, with a [*protocol.TraceError].

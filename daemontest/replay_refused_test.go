@@ -75,7 +75,7 @@ func TestReplayRefused(t *testing.T) {
 		{asked + "15:04:05.000000 1 ← IsValidPath valid=true\n", 4, 23, `message: kind: "IsValidPath" is not a kind of message`},
 		{asked + "15:04:05.000000 1 ← Last\n15:04:05.000000 1 ← QueryReferrers paths=[]\n", 5, 23, "a reply to QueryReferrers, but the request in line 3 is IsValidPath"},
 		{asked + "15:04:05.000000 1 → body data=x\n", 4, 23, "no request has a body here"},
-		{asked + "15:04:05.000000 1 ← Log text=\"x\"…(2 bytes)\n", 4, 32, "the text was cut; record it in full (daemon.Options.TraceBody: -1, or pix --trace-bodies)"},
+		{asked + "15:04:05.000000 1 ← Log text=\"x\"…(2 bytes)\n", 4, 32, "the text was cut; record it in full (daemon.Options.TraceBody: -1, pix --trace-bodies, or pix monitor --bodies)"},
 		{asked + "15:04:05.000000 1 × closed by=client why=x\n15:04:05.000000 1 ← Last\n", 5, 23, "the connection was closed before"},
 	} {
 		said := new(judge)

@@ -66,7 +66,7 @@ func (f *traceFile) line(n int, line string) error {
 	var e *protocol.TraceError
 	switch {
 	case errors.Is(err, protocol.ErrTraceCut) && errors.As(err, &e):
-		return fail(before+e.Column, e.What, fmt.Errorf("%w; record it in full (daemon.Options.TraceBody: -1, or pix --trace-bodies)", e.Err))
+		return fail(before+e.Column, e.What, fmt.Errorf("%w; record it in full (daemon.Options.TraceBody: -1, pix --trace-bodies, or pix monitor --bodies)", e.Err))
 	case errors.As(err, &e):
 		return fail(before+e.Column, e.What, e.Err)
 	case err != nil:
@@ -107,6 +107,9 @@ func (r *recorder) addLine(line int, direction, text string) error {
 	case r.replying:
 		return r.reply(line, text)
 	case r.archive != nil && name == "body":
+		if _, _, isDigest, _ := protocol.ParseTraceDigest(text); isDigest {
+			return errors.New("the trace has only the hash of an archive that the daemon sends; record it with pix monitor --bodies")
+		}
 		data, err := protocol.ParseTraceData(text)
 		r.archive.addSend(line, data)
 		return err
@@ -134,7 +137,13 @@ func (r *recorder) request(line int, text string) error {
 // body adds a piece of the body of the last request. The daemon no longer read a piece after an
 // error.
 func (r *recorder) body(line int, text string) error {
-	data, err := protocol.ParseTraceData(text)
+	part := step{line: line}
+	size, hash, isDigest, err := protocol.ParseTraceDigest(text)
+	if isDigest {
+		part.digest = &digest{size, hash}
+	} else {
+		part.receive, err = protocol.ParseTraceData(text)
+	}
 	if err != nil {
 		return err
 	}
@@ -142,7 +151,7 @@ func (r *recorder) body(line int, text string) error {
 		return errors.New("no request has a body here")
 	}
 	if k := r.calls[len(r.calls)-1]; !k.failed {
-		k.steps = append(k.steps, step{receive: data, line: line})
+		k.steps = append(k.steps, part)
 	}
 	return nil
 }

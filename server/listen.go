@@ -27,20 +27,30 @@ var ErrInUse = errors.New("another process already listens on it")
 //
 // Closing the listener removes the socket, unless another socket has taken its place.
 func ListenUnix(path string) (net.Listener, error) {
+	return listen(path, modes.MkdirAll, 0o666)
+}
+
+// ListenPrivate is like [ListenUnix], but only the user of this process, and root, can connect. The
+// same holds for a directory that it creates.
+func ListenPrivate(path string) (net.Listener, error) {
+	return listen(path, func(dir string) error { return os.MkdirAll(dir, 0o700) }, 0o600)
+}
+
+func listen(path string, mkdir func(dir string) error, mode fs.FileMode) (net.Listener, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	l, err := listenUnix(path)
+	l, err := listenUnix(path, mkdir, mode)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
 	}
 	return l, nil
 }
 
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(path string, mkdir func(dir string) error, mode fs.FileMode) (net.Listener, error) {
 	dir := filepath.Dir(path)
-	if err := modes.MkdirAll(dir); err != nil {
+	if err := mkdir(dir); err != nil {
 		return nil, err
 	}
 	unlock, err := lockSocket(path) // otherwise two processes could both replace an old socket
@@ -51,8 +61,8 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := checkReplaceable(path); err != nil {
 		return nil, err
 	}
-	// Create the socket under a temporary name, and rename it when its mode allows every user
-	// to connect. So no client is refused in between.
+	// Create the socket under a temporary name, and rename it when it has its mode. So no client is
+	// refused in between.
 	tmp := filepath.Join(dir, fmt.Sprintf(".%d-%x", os.Getpid(), rand.Uint32()))
 	name, release, err := shortName(tmp)
 	if err != nil {
@@ -64,7 +74,7 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	own, err := publish(tmp, path)
+	own, err := publish(tmp, path, mode)
 	if err != nil {
 		os.Remove(tmp)
 		l.Close()
@@ -73,9 +83,9 @@ func listenUnix(path string) (net.Listener, error) {
 	return &socket{UnixListener: l, path: path, own: own}, nil
 }
 
-// publish allows every user to connect to the socket tmp, and renames it to path.
-func publish(tmp, path string) (fs.FileInfo, error) {
-	if err := os.Chmod(tmp, 0o666); err != nil {
+// publish changes the mode of the socket tmp, and renames it to path.
+func publish(tmp, path string, mode fs.FileMode) (fs.FileInfo, error) {
+	if err := os.Chmod(tmp, mode); err != nil {
 		return nil, err
 	}
 	own, err := os.Lstat(tmp)

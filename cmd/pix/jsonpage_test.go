@@ -176,6 +176,8 @@ func TestJSONPage(t *testing.T) {
 		"daemon-info":            firstOperations(t, x.pix("daemon-info", "--json"), x.daemon.Socket()),
 		"daemon-info-dir":        exampleLocalInfo(t),
 		"ps":                     exampleActiveBuilds(t),
+		"monitor":                exampleMonitor(t, exampleOperation),
+		"monitor-handshake":      exampleMonitor(t, exampleHandshake),
 		"roots":                  x.pix("roots", "--json"),
 		"gc":                     x.pix("gc", "--json", old),
 		"gc-explain":             exampleLiveness(t, x.new),

@@ -16,11 +16,13 @@ import (
 
 	"pix/activity"
 	"pix/builder/sandbox"
+	"pix/monitor"
 	"pix/store"
 )
 
 func main() {
 	sandbox.Main() // does not return in the processes that make sandboxes, which execute this program again
+	monitor.Main() // does not return in the processes that connect to a daemon as another user
 	sandbox.UseHelper(sandbox.HelperBeside())
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }

@@ -24,6 +24,7 @@ import (
 	"pix/derivation"
 	"pix/internal/realnix"
 	"pix/internal/testenv"
+	"pix/monitor"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/store"
@@ -33,6 +34,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	monitor.Main()
 	if _, isCommand := commands[filepath.Base(os.Args[0])]; !isCommand {
 		if err := testenv.ForgetMachine(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -70,27 +70,36 @@ func (a *app) runProgram(ctx context.Context, p *placement, file string, args, e
 	if err != nil {
 		return err
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = a.stdin, a.stdout, a.stderr, env
+	cmd.Env = env
+	started, err := a.runCommand(ctx, cmd)
+	if !started && p.real != p.dir {
+		if refused := sandbox.Check(ctx); refused != nil {
+			return refused // says what to enable
+		}
+	}
+	return err
+}
+
+// runCommand runs a command on the streams of pix. The error has its exit code.
+func (a *app) runCommand(ctx context.Context, cmd *exec.Cmd) (started bool, err error) {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
 	quit := make(chan os.Signal, 1) // Go would end pix with a stack trace
 	signal.Notify(quit, syscall.SIGQUIT)
 	defer signal.Stop(quit)
 	if err := cmd.Start(); err != nil {
-		if refused := sandbox.Check(ctx); refused != nil && p.real != p.dir {
-			return refused // says what to enable
-		}
-		return err
+		return false, err
 	}
 	a.running.set(ctx, cmd.Process)
 	err = cmd.Wait()
 	a.running.set(ctx, nil)
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
-		return err
+		return true, err
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return &silentError{128 + int(status.Signal())} // as shells have it
+		return true, &silentError{128 + int(status.Signal())} // as shells have it
 	}
-	return &silentError{exit.ExitCode()}
+	return true, &silentError{exit.ExitCode()}
 }
 
 // A runningProgram is the program that runs in the place of pix. It decides what a signal means.

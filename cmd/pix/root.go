@@ -175,6 +175,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newLoadDB(a),
 		newOptimise(a),
 		newDaemon(a),
+		newMonitor(a),
 		newServe(a),
 		newDoctor(a),
 		newExport(a),

@@ -1,0 +1,404 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pix"
+	"pix/monitor"
+	"pix/server"
+	"pix/storepath"
+)
+
+// monitorOptions are the flags of monitor.
+type monitorOptions struct {
+	listen string // the socket; "" for a temporary one
+	output string // the file for the lines; "" for a stream
+	asJSON bool
+
+	record string
+	bodies bool
+
+	totals time.Duration // the time between totals; 0 for none before the end
+	filter monitor.Filter
+}
+
+func newMonitor(a *app) *cobra.Command {
+	var o monitorOptions
+	cmd := &cobra.Command{
+		Use:   "monitor [SERVER | FILE] [-- COMMAND ARGS...]",
+		Short: "Show what clients say to a daemon",
+		Long: `Show what clients say to a daemon, a line for each operation: its arguments, its result, its time
+and its size. pix listens on a socket and passes every byte on to the daemon, SERVER, which is the
+path or the URI of a socket, by default the daemon of this machine. It passes on what it does not
+understand, too, and shows its first bytes.
+
+With a COMMAND, pix runs it with NIX_REMOTE and NIX_DAEMON_SOCKET_PATH set to the socket, prints the
+lines to standard error, and exits with its code. With --listen it listens until it is interrupted.
+Otherwise it prints what a recording of --record, or a trace of --trace, contains. At the end it
+prints totals, with a histogram of the times of each operation.
+
+The daemon sees pix as its client, so only clients of the same user can connect. If root runs pix,
+everyone can: it connects to the daemon as the user of each client.
+
+A recording has hashes and sizes of contents, which --bodies replaces by the contents, and never the
+values of secret settings. Only its owner can read it.`,
+		Example: "  pix monitor -- nix build nixpkgs#hello\n" +
+			"  pix monitor --errors -o log -- nix-store --verify\n" +
+			"  pix monitor --listen /run/user/1000/monitor/socket\n" +
+			"  pix monitor --record hello.trace -- pix add README.md\n" +
+			"  pix monitor --operation QueryPathInfo --slower-than 10ms hello.trace",
+		GroupID:           groupKeeping,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeMonitor,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var command []string
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				args, command = args[:dash], args[dash:]
+				if len(command) == 0 {
+					return wrongUse(cmd, errors.New("the command after -- is missing"))
+				}
+			}
+			if err := o.check(args, command); err != nil {
+				return wrongUse(cmd, err)
+			}
+			return a.monitor(cmd.Context(), o, args, command)
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *monitorOptions) addFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", "", "the `path` of the socket to listen on")
+	flags.StringVarP(&o.output, "output", "o", "", "print the lines to this `file`")
+	flags.BoolVar(&o.asJSON, "json", false, "print a JSON object for each event")
+	flags.StringVar(&o.record, "record", "", "write a recording to this `file`, which daemontest.Replay can replay")
+	flags.BoolVar(&o.bodies, "bodies", false, "with --record: write contents instead of hashes and sizes")
+	flags.DurationVar(&o.totals, "totals", 0, "print the totals so far after each `time` (default only at the end)")
+	flags.StringSliceVar(&o.filter.Operations, "operation", nil, "print only operations with these `names`")
+	flags.StringVar(&o.filter.Text, "match", "", "print only operations whose request or result contains this `text`, such as a path")
+	flags.IntVar(&o.filter.PID, "pid", 0, "print only what the client with this process `id` does")
+	flags.BoolVar(&o.filter.Errors, "errors", false, "print only operations that fail")
+	flags.DurationVar(&o.filter.SlowerThan, "slower-than", 0, "print only operations that take longer than this `time`")
+	for _, name := range []string{"totals", "operation", "match", "pid", "slower-than"} {
+		freeValue(cmd, name)
+	}
+}
+
+// check returns an error for flags that do not go together.
+func (o *monitorOptions) check(args, command []string) error {
+	serves := o.listen != "" || len(command) > 0
+	switch {
+	case len(args) > 1:
+		return fmt.Errorf("there is only one SERVER or FILE, but got '%s'", strings.Join(args, " "))
+	case !serves && len(args) == 0:
+		return errors.New("name a command after --, a socket with --listen, or a recording")
+	case !serves && (o.record != "" || o.totals != 0):
+		return errors.New("--record and --totals need a command or --listen")
+	case o.bodies && o.record == "":
+		return errors.New("--bodies needs --record FILE")
+	case o.totals < 0 || o.filter.SlowerThan < 0 || o.filter.PID < 0:
+		return errors.New("--totals, --slower-than and --pid must not be negative")
+	}
+	return nil
+}
+
+// completeMonitor completes a file: a socket or a recording.
+func completeMonitor(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// monitor monitors a daemon, or prints a recording.
+func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []string) (err error) {
+	out, err := a.monitorOutput(&o, len(command) > 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.close()) }()
+	if o.listen == "" && len(command) == 0 {
+		return a.printRecording(out, args[0])
+	}
+	path, err := a.monitored(args)
+	if err != nil {
+		return err
+	}
+	dir, err := storepath.ParseDir(a.monitoredDir())
+	if err != nil {
+		return &usageError{err}
+	}
+	m := &monitor.Monitor{Dial: monitor.DialUnix(path), StoreDir: dir, Handle: out.event}
+	if o.record != "" {
+		if m.Recorder, err = monitor.CreateRecorder(o.record); err != nil {
+			return &usageError{fmt.Errorf("--record: %w", err)}
+		}
+		m.Recorder.Bodies = o.bodies
+		m.Recorder.Failed = func(err error) { a.warn("the recording ends here: " + err.Error()) }
+		defer m.Recorder.Close() //nolint:errcheck // Failed has reported it
+	}
+	l, socket, remove, err := listenForMonitor(o.listen)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	defer out.repeatTotals(o.totals)()
+	if len(command) == 0 {
+		fmt.Fprintf(a.stderr, "pix: listening on %s for %s\n", socket, path)
+		return m.Serve(ctx, l)
+	}
+	return a.monitorCommand(ctx, m, l, socket, command)
+}
+
+// monitored returns the path of the socket of the daemon.
+func (a *app) monitored(args []string) (string, error) {
+	name := a.flags.storeURI
+	switch remote := a.getenv("NIX_REMOTE"); {
+	case len(args) > 0:
+		name = args[0]
+	case name == "" && strings.HasPrefix(remote, "unix://"):
+		name = remote
+	}
+	path, err := a.daemonSocket(name)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", &unknownError{fmt.Errorf("there is no daemon: %w", err)}
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return "", &usageError{fmt.Errorf("'%s' is not a socket; to print a recording, leave --listen and the command out", path)}
+	}
+	return filepath.Abs(path)
+}
+
+// daemonSocket returns the path of the socket that a path or a URI names.
+func (a *app) daemonSocket(name string) (string, error) {
+	rest, isUnix := strings.CutPrefix(name, "unix://")
+	rest, _, _ = strings.Cut(rest, "?")
+	switch {
+	case isUnix && rest != "":
+		path, err := url.PathUnescape(rest)
+		if err != nil {
+			return "", &usageError{err}
+		}
+		return path, nil
+	case name == "" || name == "daemon" || isUnix:
+		opts, err := a.storeOptions()
+		if err != nil {
+			return "", err
+		}
+		return pix.SocketPath("daemon", opts)
+	case strings.Contains(name, "://"):
+		return "", &usageError{fmt.Errorf("cannot monitor '%s': it is not a socket of this machine", name)}
+	}
+	return name, nil
+}
+
+func (a *app) monitoredDir() string {
+	for _, dir := range []string{a.flags.storeDir, a.getenv("NIX_STORE_DIR")} {
+		if dir != "" {
+			return dir
+		}
+	}
+	return string(storepath.DefaultDir)
+}
+
+// listenForMonitor listens on a socket, or on one in a temporary directory. Only root serves other users.
+func listenForMonitor(path string) (l net.Listener, socket string, remove func(), err error) {
+	remove = func() {}
+	if path == "" {
+		dir, err := os.MkdirTemp(shortTempDir(), "pix-monitor-")
+		if err != nil {
+			return nil, "", nil, err
+		}
+		remove = func() { os.RemoveAll(dir) }
+		if os.Geteuid() == 0 {
+			if err := os.Chmod(dir, 0o711); err != nil { // the command may run others as another user
+				remove()
+				return nil, "", nil, err
+			}
+		}
+		path = filepath.Join(dir, "socket")
+	}
+	listen := server.ListenPrivate
+	if os.Geteuid() == 0 {
+		listen = server.ListenUnix
+	}
+	if l, err = listen(path); err != nil {
+		remove()
+		return nil, "", nil, err
+	}
+	return l, l.Addr().String(), remove, nil
+}
+
+// shortTempDir returns the directory for temporary files. The path of a socket has at most 107 bytes.
+func shortTempDir() string {
+	if dir := os.TempDir(); len(dir) <= 60 {
+		return dir
+	}
+	return "/tmp"
+}
+
+// leaveTime is the time that connections have to end after the command has.
+const leaveTime = 3 * time.Second
+
+// monitorCommand runs a command whose daemon is the monitor.
+func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.Listener, socket string, command []string) error {
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(serving, l) }()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "NIX_REMOTE=unix://"+(&url.URL{Path: socket}).EscapedPath(), "NIX_DAEMON_SOCKET_PATH="+socket, "PIX_STORE=")
+	_, err := a.runCommand(ctx, cmd)
+	l.Close()
+	select {
+	case serveErr := <-served:
+		return errors.Join(err, serveErr)
+	case <-time.After(leaveTime): // a process in the background has a connection
+	}
+	cancel()
+	return errors.Join(err, <-served)
+}
+
+// printRecording prints the events of a recording.
+func (a *app) printRecording(out *monitorPrinter, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return &usageError{err}
+	}
+	defer f.Close()
+	status, err := monitor.ReadRecording(f, func(e *monitor.Event) error {
+		out.event(e)
+		return out.failure()
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if status != "complete" {
+		a.warn("the recording is " + status)
+	}
+	return nil
+}
+
+// A monitorPrinter prints events and totals. Its methods may be called by any number of goroutines.
+type monitorPrinter struct {
+	mu      sync.Mutex
+	w       io.Writer
+	summary io.Writer // for totals as text
+	asJSON  bool
+	filter  *monitor.Filter
+	totals  monitor.Totals
+	file    *os.File // nil if w is a stream
+	err     error
+}
+
+// monitorOutput returns the printer for the flags. A command has the standard output for itself.
+func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter, error) {
+	out := &monitorPrinter{w: a.stdout, summary: a.stderr, asJSON: o.asJSON, filter: &o.filter}
+	if hasCommand {
+		out.w = a.stderr
+	}
+	if o.output == "" {
+		return out, nil
+	}
+	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--output: %w", err)}
+	}
+	out.w, out.file = f, f
+	return out, nil
+}
+
+// event counts an event, and prints it if the filter selects it. After an error it only counts.
+func (p *monitorPrinter) event(e *monitor.Event) {
+	p.totals.Add(e)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.filter.Match(e) || p.err != nil {
+		return
+	}
+	if p.asJSON {
+		p.printObject(newMonitorJSON(e))
+		return
+	}
+	_, p.err = io.WriteString(p.w, e.String()+"\n")
+}
+
+// failure returns the error of an earlier write.
+func (p *monitorPrinter) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// printObject prints an object as one line.
+func (p *monitorPrinter) printObject(v any) {
+	if p.err == nil {
+		enc := json.NewEncoder(p.w)
+		enc.SetEscapeHTML(false)
+		p.err = enc.Encode(v)
+	}
+}
+
+// printTotals prints the totals so far.
+func (p *monitorPrinter) printTotals() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.totals.Summary(); p.asJSON {
+		p.printObject(newMonitorSummaryJSON(s))
+	} else {
+		io.WriteString(p.summary, s.String()) //nolint:errcheck // a message
+	}
+}
+
+// repeatTotals prints the totals regularly, until stop is called.
+func (p *monitorPrinter) repeatTotals(every time.Duration) (stop func()) {
+	if every <= 0 {
+		return func() {}
+	}
+	ticker, ended, done := time.NewTicker(every), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-ticker.C:
+				p.printTotals()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(ended)
+		<-done
+	}
+}
+
+// close prints the totals, and closes the file.
+func (p *monitorPrinter) close() error {
+	p.printTotals()
+	if p.file != nil {
+		p.err = errors.Join(p.err, p.file.Close())
+	}
+	return p.err
+}

@@ -1,0 +1,166 @@
+package monitor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"pix/internal/redact"
+	"pix/server"
+	"pix/storepath"
+)
+
+// A Monitor passes the connections of clients on to a daemon, and reports what they say.
+type Monitor struct {
+	// Dial connects to the daemon for a client, for example [DialUnix]. Serve calls it from
+	// several goroutines. The User and the Command of the client are not set yet.
+	Dial func(ctx context.Context, client *Client) (net.Conn, error)
+
+	// Handle gets each event; nil ignores them. It is called from several goroutines, but by one
+	// at a time. A slow Handle does not delay a connection; after some time the connection
+	// becomes raw. It must not keep the event's slices.
+	Handle func(*Event)
+
+	// Recorder records the connections, unless it is nil.
+	Recorder *Recorder
+
+	// StoreDir is the store directory of the daemon, which the protocol does not mention. ""
+	// means [storepath.DefaultDir]. With paths outside it, a connection becomes raw.
+	StoreDir storepath.Dir
+
+	memory budget
+
+	mu    sync.Mutex
+	conns int // the number of the last connection
+
+	handling sync.Mutex
+}
+
+func (m *Monitor) storeDir() storepath.Dir { return cmp.Or(m.StoreDir, storepath.DefaultDir) }
+
+func (m *Monitor) emit(e *Event) {
+	if m.Handle == nil {
+		return
+	}
+	m.handling.Lock()
+	defer m.handling.Unlock()
+	m.Handle(e)
+}
+
+func (m *Monitor) nextNumber() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conns++
+	return m.conns
+}
+
+// Serve passes connections of l on until ctx ends. Then it closes l and all connections, and
+// returns nil after the last event. If l is closed, Serve returns nil after the last connection has
+// ended.
+func (m *Monitor) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer cancel()
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, net.ErrClosed) {
+				serving.Wait()
+				return nil
+			}
+			if !isTemporary(err) {
+				return err
+			}
+			time.Sleep(acceptDelay)
+			continue
+		}
+		number := m.nextNumber()
+		serving.Go(func() { m.serveConn(ctx, number, nc) })
+	}
+}
+
+// acceptDelay is the time until the next attempt if there are too many open files.
+const acceptDelay = 10 * time.Millisecond
+
+// isTemporary reports whether a later Accept can succeed.
+func isTemporary(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED) ||
+		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ENOBUFS)
+}
+
+// serveConn passes a connection on until it ends.
+func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
+	defer nc.Close()
+	client := clientOf(nc)
+	daemon, err := m.Dial(ctx, client)
+	if err != nil {
+		now := time.Now()
+		client.describe()
+		for _, e := range []*Event{{Client: client}, {Failure: &Failure{Reason: err.Error()}}} {
+			e.Time, e.Conn = now, number
+			m.emit(e)
+		}
+		return
+	}
+	defer daemon.Close()
+	defer context.AfterFunc(ctx, func() {
+		nc.Close()
+		daemon.Close()
+	})()
+	t := newTap(&m.memory, m.Recorder.queueLimit(), m.Recorder != nil)
+	record := m.Recorder.connection(number)
+	o := newObserver(m, number, t, record)
+	var observing sync.WaitGroup
+	observing.Go(func() {
+		o.at = o.started
+		client.describe()
+		o.emit(&Event{Client: client})
+		o.run()
+	})
+	defer observing.Wait()
+	relay(nc, daemon, t)
+}
+
+// clientOf returns the ids of a client.
+func clientOf(nc net.Conn) *Client {
+	peer, err := server.PeerOf(nc)
+	if err != nil {
+		return &Client{UID: -1, GID: -1}
+	}
+	return &Client{PID: peer.PID, UID: int(peer.UID), GID: int(peer.GID)}
+}
+
+// describe sets the fields that need files of the system, which may be slow.
+func (c *Client) describe() {
+	if c.UID >= 0 {
+		c.User = (&server.Peer{UID: uint32(c.UID), GID: uint32(c.GID)}).User()
+	}
+	if c.PID > 0 {
+		c.Command = withoutSecrets(commandOf(c.PID))
+	}
+}
+
+// withoutSecrets returns arguments without passwords in URLs, and without the values of options with
+// secret values.
+func withoutSecrets(args []string) []string {
+	for i := range args {
+		args[i] = redact.Text(args[i])
+		if i > 0 && redact.IsSecret(args[i-1]) && len(args[i-1]) < maxOption {
+			args[i] = "(secret)"
+		}
+	}
+	return args
+}
+
+// maxOption is longer than the name of every option.
+const maxOption = 64

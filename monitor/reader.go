@@ -1,0 +1,63 @@
+package monitor
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// maxRecorded limits the length in bytes of a line with an event. Longer lines of a trace are
+// skipped.
+const maxRecorded = 64 << 20
+
+// ReadRecording reads a recording, and calls handle for each event until it returns an error. The
+// status is the one in the first line: "complete", or why it is not. A trace without events, such as
+// one of pix --trace, has the events that its lines show.
+func ReadRecording(r io.Reader, handle func(*Event) error) (status string, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	first, err := readLine(in)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	status, recorded := strings.CutPrefix(first, headerPrefix)
+	if !recorded {
+		return statusWhole, readTrace(in, first, handle)
+	}
+	status = strings.TrimRight(status, " ")
+	for n := 2; ; n++ {
+		line, err := readLine(in)
+		if text, ok := strings.CutPrefix(line, eventPrefix); ok && err != io.EOF { // the last line may be incomplete
+			e := new(Event)
+			if err := json.Unmarshal([]byte(text), e); err != nil {
+				return status, fmt.Errorf("line %d is not an event: %w", n, err)
+			}
+			if err := handle(e); err != nil {
+				return status, err
+			}
+		}
+		if err == io.EOF {
+			return status, nil
+		}
+		if err != nil {
+			return status, err
+		}
+	}
+}
+
+// readLine reads a line without its end. Of a line that is too long it returns the start.
+func readLine(in *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line) <= maxRecorded {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		return strings.TrimRight(string(line), "\r\n"), err
+	}
+}

@@ -1,0 +1,181 @@
+package monitor
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	maxQueued = 8 << 20   // bytes of one connection that wait for the decoder
+	maxMemory = 256 << 20 // bytes of all connections that wait, or that belong to values that are being decoded
+	rawStart  = 64        // first bytes of a raw piece that are shown
+	keptSlab  = 256 << 10 // a larger buffer is not kept for the next pieces
+)
+
+// A piece is a part of a connection, in the order in which the monitor received the parts.
+type piece struct {
+	dir  Direction
+	kind pieceKind
+	at   time.Time
+	size int64 // in the stream; for pieceData also in the batch
+	held int   // bytes in the batch
+	err  error
+}
+
+type pieceKind uint8
+
+const (
+	pieceData    pieceKind = iota // bytes to decode
+	pieceBody                     // bytes of a body, without the headers of frames
+	pieceSkipped                  // the end of a body, of so many bytes
+	pieceRaw                      // bytes that are not decoded, with the first of them
+	pieceEnd                      // a side has closed its stream
+)
+
+// A batch holds pieces and their bytes, one after the other.
+type batch struct {
+	pieces []piece
+	data   []byte
+}
+
+// A tap is the queue between the goroutines that copy and the one that decodes. A push takes a
+// lock for the time of a copy of at most one piece, and never waits for the decoder.
+type tap struct {
+	wake   chan struct{} // has a token if there are pieces
+	memory *budget
+
+	mu       sync.Mutex
+	batch    batch
+	limit    int
+	raw      bool // decode no more
+	overflow bool // the decoder could not follow
+	skim     [2]skimmer
+	bodies   bool // the recorder wants the bytes of bodies
+	lost     [2]bool
+	total    [2]int64
+}
+
+func newTap(memory *budget, limit int, bodies bool) *tap {
+	return &tap{wake: make(chan struct{}, 1), memory: memory, limit: limit, bodies: bodies}
+}
+
+// push adds bytes of a direction.
+func (t *tap) push(dir Direction, b []byte) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total[dir] += int64(len(b))
+	if t.skim[dir] != nil && !t.raw {
+		b = b[t.skimBytes(dir, b, now):]
+	}
+	if len(b) == 0 {
+		return
+	}
+	if !t.raw && t.fits(len(b)) {
+		t.add(piece{dir: dir, at: now, size: int64(len(b)), held: len(b)}, b)
+		return
+	}
+	if !t.raw {
+		t.raw, t.overflow = true, true
+	}
+	t.addRaw(dir, b, now)
+}
+
+// fits reports whether the queue has room for n more bytes.
+func (t *tap) fits(n int) bool {
+	return len(t.batch.data)+n <= t.limit && t.memory.take(n)
+}
+
+// add appends a piece, and wakes the decoder if it was the first.
+func (t *tap) add(p piece, b []byte) {
+	if len(t.batch.pieces) == 0 {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+	t.batch.pieces = append(t.batch.pieces, p)
+	t.batch.data = append(t.batch.data, b...)
+}
+
+// addRaw adds the size and the first bytes. Pieces that were not taken yet are merged, so that a
+// flood of them needs no memory.
+func (t *tap) addRaw(dir Direction, b []byte, now time.Time) {
+	if n := len(t.batch.pieces); n > 0 && t.batch.pieces[n-1].kind == pieceRaw && t.batch.pieces[n-1].dir == dir {
+		t.batch.pieces[n-1].size += int64(len(b))
+		return
+	}
+	held := min(len(b), rawStart)
+	if len(t.batch.pieces) >= maxRawPieces || !t.memory.take(held) {
+		return // only counted
+	}
+	t.add(piece{dir: dir, kind: pieceRaw, at: now, size: int64(len(b)), held: held}, b[:held])
+}
+
+// maxRawPieces limits the pieces of a connection that wait while it is raw.
+const maxRawPieces = 1 << 14
+
+// skimBytes passes bytes to the skimmer of a direction and returns how many belong to the body.
+func (t *tap) skimBytes(dir Direction, b []byte, now time.Time) int {
+	s := t.skim[dir]
+	n, done, err := s.consume(b, func(body []byte) { t.addBody(dir, body, now) })
+	if done || err != nil {
+		t.skim[dir] = nil
+		t.add(piece{dir: dir, kind: pieceSkipped, at: now, err: err}, nil)
+	}
+	return n
+}
+
+// addBody adds bytes of a body for the recorder. If there is no room, the recorder learns that
+// the body is incomplete; the decoder needs only its end.
+func (t *tap) addBody(dir Direction, b []byte, now time.Time) {
+	switch {
+	case !t.bodies || t.lost[dir]:
+	case t.fits(len(b)):
+		t.add(piece{dir: dir, kind: pieceBody, at: now, held: len(b)}, b)
+	default:
+		t.lost[dir] = true
+	}
+}
+
+// end adds the end of a direction.
+func (t *tap) end(dir Direction, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.add(piece{dir: dir, kind: pieceEnd, at: time.Now(), err: err}, nil)
+}
+
+// swap returns the pieces that wait, and gives the tap an empty batch to fill. It gives the
+// memory of the empty one back.
+func (t *tap) swap(empty batch) batch {
+	t.memory.give(len(empty.data))
+	if cap(empty.data) > keptSlab {
+		empty.data = nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	full := t.batch
+	t.batch = batch{empty.pieces[:0], empty.data[:0]}
+	return full
+}
+
+// install makes the copying goroutine skim a direction, unless pieces of it wait. From then on
+// only that goroutine uses the skimmer, until the piece that ends it.
+func (t *tap) install(dir Direction, s skimmer) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.batch.pieces {
+		if p.dir == dir {
+			return false
+		}
+	}
+	t.skim[dir], t.lost[dir] = s, false
+	return true
+}
+
+// stop makes the tap collect no more than sizes and first bytes.
+func (t *tap) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.raw, t.skim = true, [2]skimmer{}
+}

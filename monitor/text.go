@@ -1,0 +1,179 @@
+package monitor
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"pix/internal/redact"
+)
+
+// maxLine is the length in bytes of the request, the reply or the error in a line of text.
+const maxLine = 512
+
+// String returns the event as one line. Everything that client or daemon can choose is quoted, so
+// that it cannot control a terminal or look like another line.
+func (e *Event) String() string {
+	var text string
+	switch {
+	case e.Client != nil:
+		text = "connect " + e.Client.text()
+	case e.Failure != nil:
+		text = "failed " + plain(e.Failure.Reason)
+	case e.Handshake != nil:
+		text = "handshake " + e.Handshake.text()
+	case e.Operation != nil:
+		text = e.Operation.text()
+	case e.Raw != nil:
+		text = e.Raw.text()
+	case e.Close != nil:
+		text = e.Close.text()
+	}
+	return fmt.Sprintf("%s %d %s", e.Time.Format("15:04:05.000000"), e.Conn, text)
+}
+
+func (c *Client) text() string {
+	id := "user " + plain(cmp.Or(c.User, "unknown"))
+	if c.PID > 0 {
+		id = fmt.Sprintf("pid %d, %s", c.PID, id)
+	}
+	if len(c.Command) == 0 {
+		return id
+	}
+	args := make([]string, len(c.Command))
+	for i, arg := range c.Command {
+		args[i] = quoteWord(arg)
+	}
+	return id + ": " + shorten(strings.Join(args, " "))
+}
+
+func (h *Handshake) text() string {
+	text := h.Version
+	if h.ClientVersion != h.DaemonVersion {
+		text += fmt.Sprintf(" (client %s, daemon %s)", h.ClientVersion, h.DaemonVersion)
+	}
+	if h.Nix != "" {
+		text += ", Nix " + quoteWord(h.Nix)
+	}
+	text += ", trust: " + h.Trust
+	if slices.Equal(h.ClientFeatures, h.DaemonFeatures) {
+		text += showFeatures("", h.DaemonFeatures)
+	} else {
+		text += showFeatures(" of the client", h.ClientFeatures) + showFeatures(" of the daemon", h.DaemonFeatures)
+	}
+	if h.Error != "" {
+		text += ", error: " + plain(h.Error)
+	}
+	return text
+}
+
+func showFeatures(of string, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return ", features" + of + ": " + plain(strings.Join(names, " "))
+}
+
+func (op *Operation) text() string {
+	text := strings.TrimSuffix(op.Name+" "+plain(op.Request), " ")
+	switch {
+	case op.Error != "":
+		text += " ✗ " + plain(op.Error)
+	case op.Unfinished != "":
+		text += " ✗ " + op.Unfinished
+	case op.Reply != "":
+		text += " ⇒ " + plain(op.Reply)
+	default:
+		text += " ⇒ done"
+	}
+	text += fmt.Sprintf(" (%s, up %s, down %s", showTime(op.Latency), showSize(op.Up), showSize(op.Down))
+	if op.Logs > 0 {
+		text += fmt.Sprintf(", %d log lines", op.Logs)
+	}
+	return text + ")"
+}
+
+func (r *Raw) text() string {
+	if r.Reason != "" {
+		return fmt.Sprintf("raw from here, because of the %s: %s", r.From, plain(r.Reason))
+	}
+	more := ""
+	if int64(len(r.Start)) < r.Size {
+		more = "…"
+	}
+	return fmt.Sprintf("raw %s %s %s%s", r.From.arrow(), showSize(r.Size), strconv.QuoteToASCII(string(r.Start)), more)
+}
+
+func (c *Close) text() string {
+	text := fmt.Sprintf("closed by the %s: %d operations, up %s, down %s, %s", c.By, c.Operations, showSize(c.Up), showSize(c.Down), showTime(c.Duration))
+	if c.Reason != "" {
+		text += ", " + plain(c.Reason)
+	}
+	return text
+}
+
+// plain returns a text as a part of a line: shortened, and with everything escaped that is not
+// printable.
+func plain(s string) string {
+	s = shorten(strings.TrimSpace(s))
+	if strings.IndexFunc(s, isUnsafe) < 0 && utf8.ValidString(s) {
+		return s
+	}
+	q := strconv.Quote(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}
+
+// quoteWord returns a text as one word of a line.
+func quoteWord(s string) string {
+	if s == "" || strings.IndexFunc(s, func(r rune) bool { return isUnsafe(r) || r == ' ' || r == '"' }) >= 0 || !utf8.ValidString(s) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+func isUnsafe(r rune) bool { return r != ' ' && (!unicode.IsPrint(r) || r == utf8.RuneError) }
+
+// shorten cuts a long text and says how much is missing.
+func shorten(s string) string {
+	if len(s) <= maxLine {
+		return s
+	}
+	cut := maxLine
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return fmt.Sprintf("%s…(%d bytes)", s[:cut], len(s))
+}
+
+func showTime(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
+
+func showSize(n int64) string {
+	const unit = 1024
+	if n < 10*unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/unit, 0
+	for ; f >= unit && i < 3; i++ {
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", f, "KMGT"[i])
+}
+
+// shownFields returns a line of a trace without its first word and without passwords.
+func shownFields(line string) string {
+	_, rest, _ := strings.Cut(line, " ")
+	return redact.Text(rest)
+}

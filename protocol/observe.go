@@ -1,0 +1,129 @@
+package protocol
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"pix/internal/redact"
+	"pix/nixhash"
+	"pix/wire"
+)
+
+// The functions in this file read the parts of a handshake, for a program that observes both
+// sides and takes part in neither.
+
+// FeatureVersion is the first version in which client and daemon exchange features.
+const FeatureVersion = featureVersion
+
+// ReadHello reads the magic number and the version with which a side begins: the daemon or the
+// client. The version may be newer than [MaxVersion]. The error is a [*MismatchError] if the side
+// does not speak the protocol, or only a version that is too old.
+func ReadHello(r *wire.Reader, daemon bool) (Version, error) {
+	want := uint64(clientMagic)
+	if daemon {
+		want = daemonMagic
+	}
+	magic, err := r.Uint64()
+	if err != nil {
+		return 0, err
+	}
+	if magic != want {
+		return 0, &MismatchError{fmt.Sprintf("the %s does not start with its magic number", printSide(daemon)), wire.AppendUint64(nil, magic)}
+	}
+	v, err := r.Uint64()
+	if err != nil {
+		return 0, inside(err)
+	}
+	if v>>16 != 0 || Version(v).Major() != MaxVersion.Major() || Version(v) < MinVersion {
+		return 0, &MismatchError{fmt.Sprintf("the %s speaks protocol %d.%d, only %s to 1.x are supported", printSide(daemon), v>>8, v&0xff, MinVersion), nil}
+	}
+	return Version(v), nil
+}
+
+// ReadFeatureNames reads the features that a side offers, also unknown ones.
+func ReadFeatureNames(r *wire.Reader) ([]string, error) {
+	c := Params{Version: featureVersion}.decoder(r, 0, "handshake")
+	var names []string
+	c.featureNames(&names)
+	return names, c.err
+}
+
+// ParseFeatures returns the set of the given features, and the names that are unknown.
+func ParseFeatures(names []string) (known Features, unknown []string) {
+	for _, name := range names {
+		f := featuresOf([]string{name})
+		if known |= f; f == 0 {
+			unknown = append(unknown, name)
+		}
+	}
+	return known, unknown
+}
+
+// ReadObsolete reads the end of a client's handshake: values that daemons ignore.
+func ReadObsolete(r *wire.Reader) error {
+	c := Params{Version: MinVersion}.decoder(r, 0, "handshake")
+	c.obsoleteAffinity()
+	c.obsolete("reserved space", 0)
+	return c.err
+}
+
+// ReadGreeting reads what a daemon sends about itself after the exchange of versions and
+// features. DaemonVersion stays as it is.
+func (p Params) ReadGreeting(r *wire.Reader, g *Greeting) error {
+	c := p.decoder(r, 0, "handshake")
+	c.greeting(g)
+	return c.err
+}
+
+// secretMark replaces the value of a secret setting. It has neither the length of the value nor its
+// hash, from which a short password could be guessed.
+const secretMark = "(secret)"
+
+// WithoutSecrets returns a request without the values of secret settings, such as access tokens,
+// and without passwords in the URLs of other settings. It does not change r.
+func WithoutSecrets(r Request) Request {
+	set, ok := r.(*SetOptionsRequest)
+	if !ok || len(set.Overrides) == 0 {
+		return r
+	}
+	shown := *set
+	shown.Overrides = make(map[string]string, len(set.Overrides))
+	for name, value := range set.Overrides {
+		if value = redact.Text(value); redact.IsSecret(name) && value != "" {
+			value = secretMark
+		}
+		shown.Overrides[name] = value
+	}
+	return &shown
+}
+
+// TraceDigest returns the size and the SHA-256 of a body that a trace does not contain, as
+// [Params.TraceRequest] returns a request.
+func TraceDigest(size uint64, hash nixhash.Hash) string {
+	c, form := Params{}.traceEncoder(dataName, -1)
+	c.traceDigest(&size, &hash)
+	return form.line(c.err)
+}
+
+// ParseTraceDigest reads a line of [TraceDigest], like [Params.ParseTraceRequest]. For a line of
+// [TraceData] ok is false.
+func ParseTraceDigest(line string) (size uint64, hash nixhash.Hash, ok bool, err error) {
+	if !strings.HasPrefix(line, dataName+" size=") {
+		return 0, nixhash.Hash{}, false, nil
+	}
+	c, form := Params{}.traceDecoder(line)
+	c.expectWord(form, dataName)
+	if c.traceDigest(&size, &hash); !c.traceEnd(form) {
+		return 0, nixhash.Hash{}, true, c.err
+	}
+	return size, hash, true, nil
+}
+
+func (c *codec) traceDigest(size *uint64, hash *nixhash.Hash) {
+	number(c, "size", size, math.MaxInt64)
+	if c.err == nil {
+		got, err := c.form.hash("sha256", *hash)
+		assign(c, "sha256", hash, got, err)
+	}
+}
