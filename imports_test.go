@@ -18,7 +18,7 @@ import (
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "closure", "profile", "narinfo", "protocol", "daemon", "nixconf", "server", "store/memstore", "daemontest",
-	"binarycache", "binarycache/s3", "cacheserver/internal/uploads", "cacheserver",
+	"binarycache", "binarycache/s3", "cacheserver/internal/uploads", "cacheserver", "view",
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
 	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
