@@ -73,8 +73,10 @@ type closureJSON struct {
 	Sizes    []uint64 `json:"narSizes"`
 	// ClosureSizes is null if the references have cycles.
 	ClosureSizes []uint64 `json:"closureSizes"`
-	// AddedSizes are the sizes of what would leave the closure of the roots with a path.
+	// AddedSizes are the sizes of what would leave the closure of the roots with a path. Dominators are the indexes of the
+	// paths whose added sizes include these; -1 for none.
 	AddedSizes []uint64 `json:"addedSizes"`
+	Dominators []int32  `json:"dominators"`
 	// Self has the paths that refer to themselves. The references of path i to others are References[First[i]:First[i+1]].
 	Self       []int32 `json:"self"`
 	First      []int32 `json:"first"`
@@ -93,12 +95,16 @@ func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 	if err != nil {
 		return nil, err
 	}
+	dominators, err := c.Dominators(ctx, c.roots...)
+	if err != nil {
+		return nil, err
+	}
 	index := make(map[storepath.Path]int32, len(paths))
 	for i, path := range paths {
 		index[path] = int32(i)
 	}
 	j := &closureJSON{Paths: make([]string, len(paths)), Sizes: make([]uint64, len(paths)), AddedSizes: make([]uint64, len(paths)),
-		First: make([]int32, 1, len(paths)+1), Self: []int32{}, References: []int32{}, Roots: []int32{}}
+		Dominators: make([]int32, len(paths)), First: make([]int32, 1, len(paths)+1), Self: []int32{}, References: []int32{}, Roots: []int32{}}
 	if closures != nil {
 		j.ClosureSizes = make([]uint64, len(paths))
 	}
@@ -107,6 +113,10 @@ func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 		j.Paths[i], j.Sizes[i], j.AddedSizes[i] = path.Base(), o.NARSize, added[path]
 		if closures != nil {
 			j.ClosureSizes[i] = closures[path]
+		}
+		j.Dominators[i] = -1
+		if d, ok := dominators[path]; ok {
+			j.Dominators[i] = index[d]
 		}
 		for _, ref := range o.References {
 			if ref == path {

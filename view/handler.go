@@ -42,8 +42,8 @@ type Handler struct {
 // A route is a resource below /api/.
 type route struct {
 	method string
-	// public says that the request needs no bearer, because it is the request for one.
-	public bool
+	public bool // the request needs no bearer, because it is the request for one
+	strict bool // it must come from the page, or name its origin
 	serve  func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -71,9 +71,17 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		work: make(chan struct{}, maxWork), streams: make(chan struct{}, maxStreams),
 	}
 	h.routes = map[string]route{
-		"session": {method: http.MethodPost, public: true, serve: h.serveSession},
-		"summary": {method: http.MethodGet, serve: h.serveSummary},
-		"closure": {method: http.MethodGet, serve: h.serveClosure},
+		"session":       {method: http.MethodPost, public: true, serve: h.serveSession},
+		"summary":       {method: http.MethodGet, serve: h.serveSummary},
+		"closure":       {method: http.MethodGet, serve: h.serveClosure},
+		"path":          {method: http.MethodGet, serve: h.servePath},
+		"mentions":      {method: http.MethodGet, serve: h.serveMentions},
+		"neighbourhood": {method: http.MethodGet, serve: h.serveNeighbourhood},
+		"why":           {method: http.MethodGet, serve: h.serveWhy},
+		"roots":         {method: http.MethodGet, serve: h.serveRoots},
+		"compare":       {method: http.MethodGet, serve: h.serveCompare},
+		"derivation":    {method: http.MethodGet, serve: h.serveDerivation},
+		"builds":        {method: http.MethodGet, strict: true, serve: h.serveBuilds},
 	}
 	return h, nil
 }
@@ -129,7 +137,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", route.method)
 		return &statusError{http.StatusMethodNotAllowed, "the method must be " + route.method}
 	}
-	if err := h.access.checkOrigin(r, route.public); err != nil {
+	if err := h.access.checkOrigin(r, route.public || route.strict); err != nil {
 		return err
 	}
 	if !route.public {

@@ -18,6 +18,7 @@ export interface ClosureJSON {
   narSizes: number[];
   closureSizes: number[] | null;
   addedSizes: number[];
+  dominators: number[];
   self: number[];
   first: number[];
   references: number[];
@@ -32,11 +33,13 @@ export class Closure {
   readonly sizes: Float64Array;
   readonly closureSizes: Float64Array | null;
   readonly addedSizes: Float64Array;
+  readonly dominators: Int32Array; // the path that contains the added size of each path; -1 for none
   readonly roots: number[];
   private readonly first: Int32Array;
   private readonly references: Int32Array;
   private referrerFirst: Int32Array;
   private referrers: Int32Array;
+  private dominatedBy: Map<number, number[]> | null = null;
   private lowerNames: string[] | null = null;
 
   constructor(json: ClosureJSON) {
@@ -45,6 +48,7 @@ export class Closure {
     this.sizes = Float64Array.from(json.narSizes);
     this.closureSizes = json.closureSizes && Float64Array.from(json.closureSizes);
     this.addedSizes = Float64Array.from(json.addedSizes);
+    this.dominators = Int32Array.from(json.dominators);
     this.roots = json.roots;
     this.first = Int32Array.from(json.first);
     this.references = Int32Array.from(json.references);
@@ -88,6 +92,36 @@ export class Closure {
 
   path(i: number): string {
     return `${this.storeDir}/${this.bases[i]!}`;
+  }
+
+  // dominated returns the paths whose dominator is a path; -1 is for those that have none.
+  dominated(path: number): number[] {
+    if (!this.dominatedBy) {
+      this.dominatedBy = new Map();
+      for (let i = 0; i < this.length; i++) {
+        const above = this.dominators[i]!;
+        const siblings = this.dominatedBy.get(above);
+        if (siblings) siblings.push(i);
+        else this.dominatedBy.set(above, [i]);
+      }
+    }
+    return this.dominatedBy.get(path) ?? [];
+  }
+
+  // reaches reports whether a path needs another, directly or indirectly.
+  reaches(from: number, to: number): boolean {
+    const seen = new Uint8Array(this.length);
+    seen[from] = 1;
+    for (const todo = [from]; todo.length > 0; ) {
+      for (const ref of this.referencesOf(todo.pop()!)) {
+        if (ref === to) return true;
+        if (!seen[ref]) {
+          seen[ref] = 1;
+          todo.push(ref);
+        }
+      }
+    }
+    return from === to;
   }
 
   // find returns the index of a path or of the last element of one, or -1. The elements are sorted.

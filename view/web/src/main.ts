@@ -4,7 +4,9 @@ import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
 import { visible } from "./text.ts";
+import { path } from "./views/path/path.ts";
 import { paths } from "./views/paths.ts";
+import { treemap } from "./views/treemap.ts";
 
 async function start(): Promise<void> {
   const app = document.getElementById("app")!;
@@ -12,7 +14,7 @@ async function start(): Promise<void> {
   try {
     await startSession();
     const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
-    new Shell(app, { closure: new Closure(json), summary, live: true }, [paths]).start();
+    new Shell(app, { closure: new Closure(json), summary, live: true }, [paths, treemap, path]).start();
     performance.mark("ready");
   } catch (error) {
     replace(app, h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));

@@ -61,7 +61,7 @@ export class Shell {
     document.title = `${view.title} \u2013 pix view`;
     replace(
       this.tabs,
-      ...this.views.map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),
+      ...this.views.filter((v) => v.inTabs).map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),
     );
     if (document.activeElement !== this.search) this.search.value = route.view === "paths" ? (route.query.get("q") ?? "") : "";
     replace(this.main);

@@ -13,6 +13,7 @@ export interface Context {
 export interface View {
   name: string;
   title: string;
+  inTabs: boolean;
   // available reports whether the store can answer what the view asks.
   available(context: Context): boolean;
   // show fills an element. signal ends when the user leaves the view.

@@ -36,6 +36,7 @@ function neededBy(closure: Closure): Int32Array {
 export const paths: View = {
   name: "paths",
   title: "Paths",
+  inTabs: true,
   available: () => true,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void {
     const { closure } = context;
