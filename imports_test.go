@@ -18,11 +18,11 @@ import (
 var order = []string{
 	"nixbase32", "nixhash", "storepath", "wire", "nar", "derivation", "signature", "activity",
 	"store", "closure", "profile", "narinfo", "explain", "protocol", "daemon", "nixconf", "server", "monitor", "store/memstore", "daemontest",
-	"binarycache", "binarycache/s3", "cacheserver/internal/uploads", "cacheserver",
+	"binarycache", "binarycache/s3", "cacheserver/internal/uploads", "cacheserver", "docs", "view",
 	"localstore/internal/regular", "localstore/internal/pathlock", "localstore/internal/temproots",
 	"localstore/internal/filetime", "localstore/internal/objects", "localstore/internal/nixdb", "localstore",
 	"substitute", "builder/sandbox", "builder/internal/canonical", "builder/internal/builtins", "builder", "realise",
-	"pixpkgs", ".", "docs", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox", "cmd/pix-sh",
+	"pixpkgs", ".", "cmd/pix/internal/live", "cmd/pix", "cmd/pix-sandbox", "cmd/pix-sh",
 }
 
 // stores are the packages that builder and the packages below it must not import: builder declares the interface of

@@ -23,6 +23,7 @@
 //   - [pix/binarycache]: binary caches;
 //   - [pix/binarycache/s3]: binary caches in S3;
 //   - [pix/cacheserver]: serving stores as a binary cache;
+//   - [pix/view]: a page in the browser about a closure;
 //   - [pix/localstore]: the embedded store, in a directory;
 //   - [pix/substitute]: a store that substitutes missing paths from other stores;
 //   - [pix/builder/sandbox]: one process, in namespaces or without;

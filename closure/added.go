@@ -14,11 +14,7 @@ import (
 // The result has all paths of the closure of the roots. Roots that are not in c are ignored. The error is the cause of
 // ctx: a million paths take more than a second.
 func (c *Closure) AddedSizes(ctx context.Context, roots ...storepath.Path) (map[storepath.Path]uint64, error) {
-	steps := steps{ctx: ctx, every: 4096}
-	d, err := newDominators(c, c.find(roots, make([]bool, c.Len())), &steps)
-	if err == nil {
-		err = d.setSemis(&steps)
-	}
+	d, err := c.dominatorsFrom(ctx, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +26,32 @@ func (c *Closure) AddedSizes(ctx context.Context, roots ...storepath.Path) (map[
 		added[c.paths[d.object[v]]] = sizes[v]
 	}
 	return added, nil
+}
+
+// Dominators returns the direct dominator of each path: of the paths without which it would leave the closure of the roots,
+// the nearest one. Roots, and paths that would stay without any one other path, have none and are missing. So the added
+// size of a path is its own size and the added sizes of the paths that it dominates directly. The errors are those of AddedSizes.
+func (c *Closure) Dominators(ctx context.Context, roots ...storepath.Path) (map[storepath.Path]storepath.Path, error) {
+	d, err := c.dominatorsFrom(ctx, roots)
+	if err != nil {
+		return nil, err
+	}
+	dominators := make(map[storepath.Path]storepath.Path)
+	for v := 1; v < len(d.object); v++ {
+		if above := d.dominator[v]; above != 0 {
+			dominators[c.paths[d.object[v]]] = c.paths[d.object[above]]
+		}
+	}
+	return dominators, nil
+}
+
+func (c *Closure) dominatorsFrom(ctx context.Context, roots []storepath.Path) (*dominators, error) {
+	steps := steps{ctx: ctx, every: 4096}
+	d, err := newDominators(c, c.find(roots, make([]bool, c.Len())), &steps)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.setSemis(&steps)
 }
 
 // dominators computes which objects leave a closure with an object. An object dominates another if every chain from

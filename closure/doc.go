@@ -3,12 +3,14 @@
 // [Load] and [LoadAll] read a closure from any store, [New] takes it from path infos that the program has already.
 // A [Closure] answers the questions that people have about disk space and dependencies:
 //
-//   - How large is it? [Closure.Size], [Closure.ClosureSize], [Closure.ClosureSizes], [Closure.AddedSizes]
+//   - How large is it? [Closure.Size], [Closure.ClosureSize], [Closure.ClosureSizes], [Closure.AddedSizes],
+//     [Closure.Dominators]
 //   - Why does A need B? [Closure.Why], [Closure.Between], [FindReferences]
 //   - What needs B? [LoadReferrers]
 //   - What changed from one system to the next? [Compare]
 //   - Which derivations can change without a rebuild? [Affecting]
-//   - What does it look like? [Closure.WriteTree], [Closure.WriteDOT], [Closure.WriteGraphML], [Closure.Layout]
+//   - What does it look like? [Closure.WriteTree], [Closure.WriteDOT], [Closure.WriteGraphML], [Closure.Layout],
+//     [Closure.Around]
 //
 // A Closure holds the paths, sizes, derivers and references of objects alone. It never reads the contents of objects,
 // except in FindReferences, and it does not change after it is loaded, so goroutines can share it.

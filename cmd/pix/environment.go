@@ -38,6 +38,9 @@ func newEnvironment() *cobra.Command {
   HTTP_PROXY, NO_PROXY    proxies for binary caches and for builds with a fixed output hash, also in
                           lower case, and HTTPS_PROXY
   AWS_ACCESS_KEY_ID, ...  credentials for s3://BUCKET, with all variables of AWS's own tools
+  XDG_RUNTIME_DIR         the directory of the file by which 'pix view' opens the browser
+  DISPLAY, WAYLAND_DISPLAY, WSL_DISTRO_NAME
+                          if none is set, 'pix view' prints the address instead, except on macOS
   SHELL                   the shell that 'pix shell' starts, by default /bin/sh
   PATH                    the directories where 'pix shell -c' finds commands
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970

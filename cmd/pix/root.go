@@ -160,6 +160,7 @@ func newVerbs(a *app) []*cobra.Command {
 		newWhyDepends(a),
 		newGraph(a),
 		newDiff(a),
+		newView(a),
 		newDump(a),
 		newLs(a),
 		newCat(a),

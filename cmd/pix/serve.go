@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"strings"
 	"time"
@@ -20,8 +18,7 @@ import (
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	listen         []string
-	tlsCert        string
-	tlsKey         string
+	tls            tlsFiles
 	url            string
 	keyFiles       []string
 	tokenFiles     []string // tokens for reading
@@ -85,8 +82,7 @@ requests to end.`,
 func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.listen, "listen", nil, "an `address` to listen on: HOST:PORT, :PORT, or the path of a Unix socket")
-	flags.StringVar(&o.tlsCert, "tls-certificate", "", "the `file` with the certificate chain for HTTPS, in PEM")
-	flags.StringVar(&o.tlsKey, "tls-key", "", "the `file` with the private key of the certificate, in PEM")
+	o.tls.addFlags(cmd)
 	flags.StringVar(&o.url, "url", "", "the `URL` of the cache, for the start page (default the address of the request)")
 	flags.StringArrayVar(&o.keyFiles, "key-file", nil, "a `file` with a secret key that signs the paths")
 	flags.StringArrayVar(&o.tokenFiles, "read-token-file", nil, "a `file` with tokens, one per line; a client needs one of them")
@@ -104,9 +100,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}
-	for _, name := range []string{"tls-certificate", "tls-key", "read-token-file"} {
-		completeFlag(cmd, name, completeFiles)
-	}
+	completeFlag(cmd, "read-token-file", completeFiles)
 	completeFlag(cmd, "compressed-dir", completeDirs)
 	otherNames(cmd, map[string]string{"secret-key-file": "key-file"})
 }
@@ -116,14 +110,12 @@ func (o *serveOptions) check() error {
 	switch {
 	case o.grace < 0 || o.encoders < 0 || o.archives < 0:
 		return errors.New("--grace, --max-encoders and --max-archives must not be negative")
-	case (o.tlsCert == "") != (o.tlsKey == ""):
-		return errors.New("--tls-certificate and --tls-key need each other")
 	case o.uploads.dir != "" && !o.uploads.isSet():
 		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
 	case o.compressedSize != 0 && o.compressedDir == "":
 		return errors.New("--compressed-size needs --compressed-dir")
 	}
-	return cmp.Or(o.uploads.check(), o.upstream.check())
+	return cmp.Or(o.tls.check(), o.uploads.check(), o.upstream.check())
 }
 
 // serveCache opens the stores and serves them until the context ends.
@@ -135,7 +127,7 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	}
 	observer := newServeObserver(a, o.logRequests)
 	opts.Observer = observer
-	tlsConfig, err := o.tlsConfig()
+	tlsConfig, err := o.tls.config()
 	if err != nil {
 		return err
 	}
@@ -215,20 +207,6 @@ func (a *app) readTokens(ctx context.Context, file string) ([]string, error) {
 		}
 	}
 	return tokens, nil
-}
-
-// tlsConfig returns the configuration of HTTPS, or nil for HTTP.
-func (o *serveOptions) tlsConfig() (*tls.Config, error) {
-	if o.tlsCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
-	if errors.As(err, new(*fs.PathError)) {
-		return nil, err
-	} else if err != nil {
-		return nil, fmt.Errorf("the certificate '%s' with the key '%s': %w", o.tlsCert, o.tlsKey, err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
 // openServed opens the stores with these URIs, or the store of the other verbs, and the upstream caches. The first store gets the

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pix/internal/redact"
+	"pix/store"
+	"pix/storepath"
+	"pix/view"
+)
+
+// viewOptions are the flags of view.
+type viewOptions struct {
+	listen string
+	url    string
+	tls    tlsFiles
+	noOpen bool
+}
+
+func newView(a *app) *cobra.Command {
+	var o viewOptions
+	var stdin bool
+	cmd := &cobra.Command{
+		Use:   "view [PATH...]",
+		Short: "Show a closure in the browser",
+		Long: `Show the closure of paths in the browser, or the whole store: sizes, dependencies and what needs
+them. The page comes from this process and loads nothing from elsewhere. It ends with the process,
+at an interrupt.
+
+Only the browser of this user can read the page: its address has a token that is valid once.
+Without a display, or with --no-open, that address is printed instead of opened. An address for
+--listen that other machines can reach needs a certificate.`,
+		Example: "  pix view /run/current-system\n" +
+			"  pix view --no-open /nix/store/...-hello.drv",
+		GroupID:           groupStore,
+		ValidArgsFunction: a.completeInstallables,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return wrongUse(cmd, err)
+			}
+			whole := len(args) == 0 && !stdin
+			if !whole {
+				var err error
+				if args, err = a.withStdin(cmd, args, stdin); err != nil {
+					return err
+				}
+			}
+			names, err := a.names(args)
+			if err != nil {
+				return err
+			}
+			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
+				roots, err := objectsOf(ctx, s, names)
+				if err != nil {
+					return err
+				}
+				return a.serveView(ctx, s, roots, &o)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.noOpen, "no-open", false, "print the address of the page instead of opening it")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "the `address` to listen on: HOST:PORT; port 0 is any free port")
+	flags.StringVar(&o.url, "url", "", "the `URL` of the page in the browser (default http:// or https:// with the address)")
+	o.tls.addFlags(cmd)
+	addStdinFlag(cmd, &stdin)
+	freeValue(cmd, "listen")
+	freeValue(cmd, "url")
+	return cmd
+}
+
+// check returns an error if the flags do not fit together.
+func (o *viewOptions) check() error {
+	if err := o.tls.check(); err != nil {
+		return err
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return fmt.Errorf("'%s' is no address to listen on: it is HOST:PORT", o.listen)
+	}
+	if o.url == "" {
+		return nil
+	}
+	u, err := url.Parse(o.url)
+	if err != nil || u.Host == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" ||
+		(u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("'%s' is not the URL of a page at the root of its host, such as https://host.example:8443", o.url)
+	}
+	return nil
+}
+
+// viewGrace is the time that running requests have to end after an interrupt.
+const viewGrace = 2 * time.Second
+
+// serveView serves the page about the closure of the roots until the context ends.
+func (a *app) serveView(ctx context.Context, s store.Store, roots []storepath.Path, o *viewOptions) error {
+	tlsConfig, err := o.tls.config()
+	if err != nil {
+		return err
+	}
+	l, err := listenOn(o.listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if tlsConfig == nil && !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		return &usageError{fmt.Errorf("other machines can reach '%s', so everyone between could read the page: use --tls-certificate and --tls-key", o.listen)}
+	}
+	origin, others := o.origin(l.Addr().(*net.TCPAddr))
+	handler, err := view.New(ctx, s, &view.Options{Origin: origin, OtherHosts: others, Name: a.viewName(), Roots: roots})
+	if err != nil {
+		return err
+	}
+	if err := a.progress.end(nil); err != nil {
+		return err
+	}
+	srv := newHTTPServer(handler)
+	srv.TLSConfig = tlsConfig
+	srv.BaseContext = func(net.Listener) context.Context { return ctx } // an interrupt ends the streams
+	srv.ReadTimeout = srv.ReadHeaderTimeout                             // the handler reads small bodies only
+	closePage, err := a.openPage(origin+"/#token="+handler.NewToken(), o.noOpen)
+	if err != nil {
+		return err
+	}
+	defer closePage()
+	return a.serveHTTP(ctx, []httpServing{{srv, []net.Listener{l}}}, viewGrace)
+}
+
+// origin returns the origin of the page, and other hosts by which a browser of this machine reaches it.
+func (o *viewOptions) origin(addr *net.TCPAddr) (origin string, others []string) {
+	scheme := "http"
+	if o.tls.cert != "" {
+		scheme = "https"
+	}
+	host := addr.String()
+	port := fmt.Sprint(addr.Port)
+	if addr.IP.IsLoopback() {
+		others = []string{"localhost:" + port}
+	}
+	if o.url != "" {
+		u, _ := url.Parse(o.url) // check has parsed it
+		return u.Scheme + "://" + u.Host, append(others, host)
+	}
+	if name, _, err := net.SplitHostPort(o.listen); err == nil && name != "" && !addr.IP.IsLoopback() && net.ParseIP(name) == nil {
+		return scheme + "://" + net.JoinHostPort(name, port), append(others, host) // the certificate has the name
+	}
+	return scheme + "://" + host, others
+}
+
+// viewName returns the name of the store that the page shows.
+func (a *app) viewName() string {
+	choice, err := a.choose(openOptions{access: toRead})
+	if err != nil {
+		return ""
+	}
+	return redact.URL(choice.uri)
+}

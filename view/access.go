@@ -1,0 +1,150 @@
+package view
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// access decides which requests are answered. A page of another site can make a browser send requests to this server, and
+// with a name that resolves to a loopback address it could read the answers (DNS rebinding). Other users of the machine
+// can connect, too. So a request needs a known Host, the origin of the page, and a bearer that only the page has.
+type access struct {
+	origin string
+	hosts  []string
+
+	mu      sync.Mutex
+	tokens  secretSet // each may be exchanged once
+	bearers secretSet
+}
+
+// maxSecrets is the number of tokens, and of bearers, that are valid at the same time. The oldest ones end first.
+const maxSecrets = 64
+
+func newAccess(opts *Options) (*access, error) {
+	u, err := url.Parse(opts.Origin)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || opts.Origin != u.Scheme+"://"+u.Host {
+		return nil, fmt.Errorf("'%s' is not the origin of a page, such as http://127.0.0.1:8080", opts.Origin)
+	}
+	return &access{origin: opts.Origin, hosts: append([]string{u.Host}, opts.OtherHosts...)}, nil
+}
+
+// checkHost returns an error if a request is for another host.
+func (a *access) checkHost(r *http.Request) error {
+	if !slices.ContainsFunc(a.hosts, func(host string) bool { return strings.EqualFold(host, r.Host) }) {
+		return &statusError{http.StatusMisdirectedRequest, "this server has no such host"}
+	}
+	return nil
+}
+
+// checkOrigin returns an error if a page of another origin sends the request. Browsers tell it in the headers Origin and
+// Sec-Fetch-Site. Programs that are not browsers send neither, which is enough for a GET request with a bearer. strict
+// requires one of them.
+func (a *access) checkOrigin(r *http.Request, strict bool) error {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	switch {
+	case site != "" && site != "same-origin":
+	case origin != "" && !a.isOurs(origin):
+	case strict && site == "" && origin == "":
+	default:
+		return nil
+	}
+	return &statusError{http.StatusForbidden, "the request does not come from the page of this server"}
+}
+
+// isOurs reports whether an origin is the one of the page, by one of its names.
+func (a *access) isOurs(origin string) bool {
+	scheme, _, _ := strings.Cut(a.origin, "://")
+	host, ok := strings.CutPrefix(origin, scheme+"://")
+	return ok && slices.ContainsFunc(a.hosts, func(known string) bool { return strings.EqualFold(known, host) })
+}
+
+// checkBearer returns an error if a request has no valid bearer.
+func (a *access) checkBearer(r *http.Request) error {
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !strings.EqualFold(scheme, "Bearer") || a.bearers.find(bearer) < 0 {
+		return errNoBearer
+	}
+	return nil
+}
+
+var errNoBearer = &statusError{http.StatusUnauthorized, "this page was not opened with an address that 'pix view' has printed, or the program has ended since"}
+
+func (a *access) newToken() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tokens.add()
+}
+
+// exchange returns a bearer for a token, which is not valid afterwards.
+func (a *access) exchange(token string) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := a.tokens.find(token)
+	if at < 0 {
+		return "", errUsed
+	}
+	a.tokens = slices.Delete(a.tokens, at, at+1)
+	return a.bearers.add(), nil
+}
+
+var errUsed = &statusError{http.StatusForbidden, "this address has been used before: each address opens the page once"}
+
+// A secretSet is a set of secrets, the oldest one first. It has their hashes, so that comparing them takes the same time
+// however many bytes are right.
+type secretSet [][sha256.Size]byte
+
+// add adds a new secret of 256 random bits.
+func (set *secretSet) add() string {
+	secret := rand.Text() + rand.Text()
+	if len(*set) == maxSecrets {
+		*set = slices.Delete(*set, 0, 1)
+	}
+	*set = append(*set, sha256.Sum256([]byte(secret)))
+	return secret
+}
+
+// find returns the index of a secret, or -1.
+func (set secretSet) find(secret string) int {
+	sum, found := sha256.Sum256([]byte(secret)), -1
+	for i := range set {
+		if subtle.ConstantTimeCompare(set[i][:], sum[:]) == 1 {
+			found = i
+		}
+	}
+	return found
+}
+
+// serveSession exchanges the token in a JSON object for a bearer.
+func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request) error {
+	const maxBody = 1 << 10
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return &statusError{http.StatusRequestEntityTooLarge, "the request is too large"}
+	}
+	if err != nil {
+		return err
+	}
+	var request struct {
+		Token string `json:"token"`
+	}
+	if json.Unmarshal(body, &request) != nil {
+		return &statusError{http.StatusBadRequest, "the request is not a JSON object with a token"}
+	}
+	bearer, err := h.access.exchange(request.Token)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, map[string]string{"bearer": bearer})
+}

@@ -1,0 +1,169 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+
+	"pix/closure"
+	"pix/store"
+	"pix/storepath"
+)
+
+// contents are the loaded closure, and values that are computed from it once.
+type contents struct {
+	*closure.Closure
+	roots []storepath.Path // the given ones, or the paths that no other path needs
+
+	mu   sync.Mutex
+	body *body // of /api/closure; nil before the first request
+}
+
+func newContents(c *closure.Closure, roots []storepath.Path) *contents {
+	if len(roots) == 0 {
+		roots = topPaths(c)
+	}
+	return &contents{Closure: c, roots: roots}
+}
+
+// topPaths returns paths whose closure is everything: the paths that no other path needs, and one path of each cycle.
+func topPaths(c *closure.Closure) []storepath.Path {
+	paths := c.Unreferenced()
+	for _, cycle := range c.Cycles() {
+		paths = append(paths, cycle[0])
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// A summaryJSON describes what the page shows.
+type summaryJSON struct {
+	Name     string `json:"name"`
+	StoreDir string `json:"storeDir"`
+	Paths    int    `json:"paths"`
+	Size     uint64 `json:"narSize"`
+
+	// Abilities of the store.
+	HasRoots    bool `json:"hasRoots"`
+	HasBuilds   bool `json:"hasBuilds"`
+	HasContents bool `json:"hasContents"`
+}
+
+func (h *Handler) summary() summaryJSON {
+	_, roots := store.As[store.Rooter](h.store)
+	_, builds := store.As[store.ActiveBuildQuerier](h.store)
+	_, reads := store.As[store.NARReader](h.store)
+	return summaryJSON{
+		Name: h.name, StoreDir: string(h.store.Dir()), Paths: h.contents.Len(), Size: h.contents.Size(),
+		HasRoots: roots, HasBuilds: builds, HasContents: reads,
+	}
+}
+
+func (h *Handler) serveSummary(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, r, h.summary())
+}
+
+// A closureJSON is a closure with indexes instead of paths: a graph of 10,000 paths is less than a megabyte. The lists
+// have an element for each path, in the order of the paths.
+type closureJSON struct {
+	StoreDir string   `json:"storeDir"`
+	Paths    []string `json:"paths"` // the last elements, sorted
+	Sizes    []uint64 `json:"narSizes"`
+	// ClosureSizes is null if the references have cycles.
+	ClosureSizes []uint64 `json:"closureSizes"`
+	// AddedSizes are the sizes of what would leave the closure of the roots with a path. Dominators are the indexes of the
+	// paths whose added sizes include these; -1 for none.
+	AddedSizes []uint64 `json:"addedSizes"`
+	Dominators []int32  `json:"dominators"`
+	// Self has the paths that refer to themselves. The references of path i to others are References[First[i]:First[i+1]].
+	Self       []int32 `json:"self"`
+	First      []int32 `json:"first"`
+	References []int32 `json:"references"`
+	Roots      []int32 `json:"roots"`
+}
+
+// newClosureJSON computes the sizes, which takes seconds for hundreds of thousands of paths.
+func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
+	paths := c.Paths()
+	closures, err := c.ClosureSizes(ctx, paths...)
+	if cycle := (*store.ReferenceCycleError)(nil); err != nil && !errors.As(err, &cycle) {
+		return nil, err
+	}
+	added, err := c.AddedSizes(ctx, c.roots...)
+	if err != nil {
+		return nil, err
+	}
+	dominators, err := c.Dominators(ctx, c.roots...)
+	if err != nil {
+		return nil, err
+	}
+	index := make(map[storepath.Path]int32, len(paths))
+	for i, path := range paths {
+		index[path] = int32(i)
+	}
+	j := &closureJSON{Paths: make([]string, len(paths)), Sizes: make([]uint64, len(paths)), AddedSizes: make([]uint64, len(paths)),
+		Dominators: make([]int32, len(paths)), First: make([]int32, 1, len(paths)+1), Self: []int32{}, References: []int32{}, Roots: []int32{}}
+	if closures != nil {
+		j.ClosureSizes = make([]uint64, len(paths))
+	}
+	for path, o := range c.All() {
+		i := index[path]
+		j.Paths[i], j.Sizes[i], j.AddedSizes[i] = path.Base(), o.NARSize, added[path]
+		if closures != nil {
+			j.ClosureSizes[i] = closures[path]
+		}
+		j.Dominators[i] = -1
+		if d, ok := dominators[path]; ok {
+			j.Dominators[i] = index[d]
+		}
+		for _, ref := range o.References {
+			if ref == path {
+				j.Self = append(j.Self, i)
+				continue
+			}
+			j.References = append(j.References, index[ref])
+		}
+		j.First = append(j.First, int32(len(j.References)))
+	}
+	for _, root := range c.roots {
+		if i, ok := index[root]; ok {
+			j.Roots = append(j.Roots, i)
+		}
+	}
+	return j, nil
+}
+
+// serveClosure answers with the closure, which is computed at the first request.
+func (h *Handler) serveClosure(w http.ResponseWriter, r *http.Request) error {
+	b, err := h.contents.closureBody(r.Context(), h.store.Dir())
+	if err != nil {
+		return err
+	}
+	return writeBody(w, r, jsonType, b)
+}
+
+// closureBody returns the closure as JSON. Requests that wait for its computation do not end with their clients, so one
+// holds the lock for seconds at most.
+func (c *contents) closureBody(ctx context.Context, dir storepath.Dir) (*body, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.body != nil {
+		return c.body, nil
+	}
+	j, err := c.newClosureJSON(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.StoreDir = string(dir)
+	b, err := marshal(j)
+	if err == nil {
+		err = b.compress()
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.body = b
+	return b, nil
+}

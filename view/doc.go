@@ -1,0 +1,26 @@
+// Package view serves a page that shows a closure in a browser: sizes, dependencies, and what needs a path.
+//
+// A [Handler] is an [http.Handler] over a closure in any [store.Store]. The page is made of files that are compiled into
+// the program, and loads nothing from elsewhere. Its data comes from the functions that the verbs of cmd/pix use, as JSON:
+//
+//	POST /api/session   {"token": …}: exchanges a token for a bearer
+//	GET  /api/summary   totals, and the abilities of the store
+//	GET  /api/closure   all paths with their sizes and references, as lists of indexes
+//
+// # Safety
+//
+// The names and contents of a store can be secret, and other users and web pages can reach a port of this machine. So
+// every request needs a Host of a list, because another site can give its name a loopback address. The data needs a bearer in addition,
+// and the origin of the page if a browser tells the origin. The program that serves the page makes a token
+// ([Handler.NewToken]) for the fragment of the address that the browser opens. A token is valid once. The page
+// exchanges it for the bearer, which the browser keeps for the tab.
+//
+// GET requests change nothing. The page and the data have strict policies (Content-Security-Policy): scripts only from this server,
+// and no function that parses HTML. Names, logs and contents enter the page as text.
+//
+// # Reading order
+//
+// handler.go routes requests, access.go decides which are answered, response.go writes answers, assets.go has the files of
+// the page, contents.go the closure. The sources of the page are in web, and web/src/main.ts is the first to read.
+// scripts/view-assets makes the files of the page from them.
+package view

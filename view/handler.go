@@ -1,0 +1,159 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"pix/closure"
+	"pix/store"
+	"pix/storepath"
+)
+
+// Options configure a [Handler].
+type Options struct {
+	// Origin is the address of the page in the browser, such as "http://127.0.0.1:8080". Requests for other hosts, and
+	// from pages of other origins, are refused.
+	Origin string
+
+	// OtherHosts are further values of the header Host that are accepted, such as "localhost:8080".
+	OtherHosts []string
+
+	// Name is the name of the store that the page shows.
+	Name string
+
+	// Roots are the paths whose closure is shown. Without roots it is the whole store, which must be able to list its
+	// paths.
+	Roots []storepath.Path
+}
+
+// A Handler serves the page about a closure in a store, and its data. It must be at the root of its host.
+type Handler struct {
+	store    store.Store
+	name     string
+	access   *access
+	routes   map[string]route
+	contents *contents
+	work     chan struct{} // the requests that compute or read much
+	streams  chan struct{} // the open streams of builds
+}
+
+// A route is a resource below /api/.
+type route struct {
+	method string
+	public bool // the request needs no bearer, because it is the request for one
+	strict bool // it must come from the page, or name its origin
+	serve  func(w http.ResponseWriter, r *http.Request) error
+}
+
+const (
+	maxWork    = 4
+	maxStreams = 8
+)
+
+// New loads the closure, and returns the handler. The caller closes the store after the last request. As for
+// [closure.Load], the error is a [*store.NotFoundError] if a root is not valid, or a [*store.LimitError].
+func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	access, err := newAccess(opts)
+	if err != nil {
+		return nil, err
+	}
+	c, err := load(ctx, s, opts.Roots)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		store: s, name: opts.Name, access: access, contents: newContents(c, opts.Roots),
+		work: make(chan struct{}, maxWork), streams: make(chan struct{}, maxStreams),
+	}
+	h.routes = map[string]route{
+		"session":       {method: http.MethodPost, public: true, serve: h.serveSession},
+		"summary":       {method: http.MethodGet, serve: h.serveSummary},
+		"closure":       {method: http.MethodGet, serve: h.serveClosure},
+		"path":          {method: http.MethodGet, serve: h.servePath},
+		"mentions":      {method: http.MethodGet, serve: h.serveMentions},
+		"neighbourhood": {method: http.MethodGet, serve: h.serveNeighbourhood},
+		"why":           {method: http.MethodGet, serve: h.serveWhy},
+		"roots":         {method: http.MethodGet, serve: h.serveRoots},
+		"compare":       {method: http.MethodGet, serve: h.serveCompare},
+		"derivation":    {method: http.MethodGet, serve: h.serveDerivation},
+		"builds":        {method: http.MethodGet, strict: true, serve: h.serveBuilds},
+	}
+	return h, nil
+}
+
+// load loads the closure of the roots, or of the whole store.
+func load(ctx context.Context, s store.Store, roots []storepath.Path) (*closure.Closure, error) {
+	if len(roots) == 0 {
+		return closure.LoadAll(ctx, s)
+	}
+	return closure.Load(ctx, s, roots...)
+}
+
+// NewToken returns a token that the page exchanges, once, for the right to read. Put it into the fragment of the address:
+// a browser does not send the fragment, so it reaches neither a log nor another server.
+func (h *Handler) NewToken() string { return h.access.newToken() }
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Security-Policy", apiPolicy)
+	if err := h.serve(w, r); err != nil {
+		if r.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // the client has gone
+		}
+		writeError(w, err)
+	}
+}
+
+// writeTimeout is the time in which a client must receive a response. A stream has it for each event.
+const writeTimeout = time.Minute
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if err := h.access.checkHost(r); err != nil {
+		return err
+	}
+	name, isAPI := cutAPI(r.URL.Path)
+	if !isAPI {
+		return serveAsset(w, r)
+	}
+	route, ok := h.routes[name]
+	if !ok {
+		return errNoPage
+	}
+	if r.Method != route.method {
+		w.Header().Set("Allow", route.method)
+		return &statusError{http.StatusMethodNotAllowed, "the method must be " + route.method}
+	}
+	if err := h.access.checkOrigin(r, route.public || route.strict); err != nil {
+		return err
+	}
+	if !route.public {
+		if err := h.access.checkBearer(r); err != nil {
+			return err
+		}
+	}
+	return route.serve(w, r)
+}
+
+// begin waits until few other requests compute or read much. The caller calls end.
+func (h *Handler) begin(ctx context.Context) (end func(), err error) {
+	select {
+	case h.work <- struct{}{}:
+		return func() { <-h.work }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,53 @@
+// Builds the files of the page into a directory: node build.mjs DIR. scripts/view-assets calls it.
+import { build } from "esbuild";
+import { copyFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const out = process.argv[2];
+if (!out) {
+  console.error("usage: node build.mjs DIR");
+  process.exit(2);
+}
+await mkdir(out, { recursive: true });
+const result = await build({
+  entryPoints: ["src/main.ts"],
+  outfile: join(out, "app.js"),
+  bundle: true,
+  minify: true,
+  format: "iife",
+  target: "es2022",
+  charset: "ascii", // the same bytes in every encoding, and nothing invisible in the file
+  legalComments: "none", // licences.txt has the licences
+  metafile: true,
+  logLevel: "warning",
+});
+await build({
+  entryPoints: ["src/style.css"],
+  outfile: join(out, "style.css"),
+  bundle: true,
+  minify: true,
+  target: "es2022",
+  logLevel: "warning",
+});
+await copyFile("src/index.html", join(out, "index.html"));
+await copyFile("src/icon.svg", join(out, "icon.svg"));
+await writeFile(join(out, "licences.txt"), await licences(Object.keys(result.metafile.inputs)));
+
+// licences returns the licences of the packages whose files are in the bundle.
+async function licences(inputs) {
+  const packages = new Set();
+  for (const input of inputs) {
+    const inPackage = /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+    if (inPackage) packages.add(inPackage[1]);
+  }
+  if (packages.size === 0) return "The page contains no code of other projects.\n";
+  let text = "The page contains code of these packages.\n";
+  for (const name of [...packages].sort()) {
+    const dir = join("node_modules", name);
+    const { version, license } = JSON.parse(await readFile(join(dir, "package.json"), "utf8"));
+    const file = (await readdir(dir)).find((f) => /^licen[cs]e/i.test(f));
+    if (!file) throw new Error(`${name} has no file with its licence`);
+    text += `\n${name} ${version} (${license})\n\n${(await readFile(join(dir, file), "utf8")).trim()}\n`;
+  }
+  return text;
+}

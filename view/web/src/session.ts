@@ -1,0 +1,63 @@
+// The right to read. The address that opens the page has a token in its fragment, which is exchanged once for a bearer.
+// The bearer stays in the storage of the tab: no other site can read it there, and it is gone when the tab is closed.
+
+const bearerKey = "bearer";
+
+// A ServerError is an error that the server has reported.
+export class ServerError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+// startSession exchanges the token in the address, if there is one. The token leaves the address and the history.
+export async function startSession(): Promise<void> {
+  const token = /^#token=([A-Za-z0-9]+)$/.exec(location.hash)?.[1];
+  if (!token) return;
+  history.replaceState(null, "", "/#/");
+  const response = await fetch("/api/session", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ token }),
+  });
+  await check(response);
+  const { bearer } = (await response.json()) as { bearer: string };
+  sessionStorage.setItem(bearerKey, bearer);
+}
+
+async function check(response: Response): Promise<void> {
+  if (response.ok) return;
+  let message = `the server answered with the status ${response.status}`;
+  try {
+    const { error } = (await response.json()) as { error?: unknown };
+    if (typeof error === "string") message = error;
+  } catch {
+    // The answer is not from this server.
+  }
+  throw new ServerError(response.status, message);
+}
+
+// request sends a GET request with the bearer.
+export async function request(path: string, parameters: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
+  const query = new URLSearchParams(parameters).toString();
+  let response: Response;
+  try {
+    response = await fetch(`/api/${path}${query ? "?" + query : ""}`, {
+      headers: { Authorization: `Bearer ${sessionStorage.getItem(bearerKey) ?? ""}` },
+      signal: signal ?? null,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ServerError(0, "pix view does not answer; it may have been stopped in its terminal");
+  }
+  await check(response);
+  return response;
+}
+
+// getJSON returns the value of a resource.
+export async function getJSON<T>(path: string, parameters: Record<string, string> = {}, signal?: AbortSignal): Promise<T> {
+  return (await (await request(path, parameters, signal)).json()) as T;
+}

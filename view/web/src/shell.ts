@@ -1,0 +1,78 @@
+// The frame around the views: the name of the store, the tabs and the search.
+import { h, replace } from "./dom.ts";
+import { address, currentRoute, go } from "./route.ts";
+import { count, counted, size, visible } from "./text.ts";
+import type { Context, View } from "./view.ts";
+
+export class Shell {
+  private readonly views: View[];
+  private readonly main = h("main", { id: "main", tabindex: -1 });
+  private readonly tabs = h("nav", { class: "tabs", "aria-label": "Views" });
+  private readonly search: HTMLInputElement;
+  private leave = new AbortController();
+
+  constructor(
+    private readonly app: Element,
+    private readonly context: Context,
+    views: View[],
+  ) {
+    this.views = views.filter((view) => view.available(context));
+    this.search = h("input", {
+      type: "search",
+      placeholder: `Search ${count(context.closure.length)} paths`,
+      "aria-label": "Search the paths by name or hash",
+      spellcheck: "false",
+      autocomplete: "off",
+      on: { input: () => go(address("paths", "", this.search.value ? { q: this.search.value } : {})) },
+    });
+  }
+
+  start(): void {
+    const { summary } = this.context;
+    const facts = `${counted(summary.paths, "path")}, ${size(summary.narSize)}`;
+    replace(
+      this.app,
+      h(
+        "header",
+        {},
+        h("a", { class: "store", href: address("paths") }, h("strong", {}, visible(summary.name || summary.storeDir)), h("span", { class: "muted" }, facts)),
+        h("div", { class: "search", role: "search" }, this.search),
+        this.tabs,
+      ),
+      this.main,
+    );
+    addEventListener("hashchange", () => this.show());
+    addEventListener("keydown", (event) => {
+      if (event.key === "/" && !(event.target instanceof HTMLInputElement) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        this.search.focus();
+      }
+    });
+    this.show();
+  }
+
+  // show shows the view of the current address.
+  private show(): void {
+    const route = currentRoute();
+    const view = this.views.find((v) => v.name === route.view) ?? this.views[0]!;
+    this.leave.abort();
+    this.leave = new AbortController();
+    const { signal } = this.leave;
+    document.title = `${view.title} \u2013 pix view`;
+    replace(
+      this.tabs,
+      ...this.views.filter((v) => v.inTabs).map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),
+    );
+    if (document.activeElement !== this.search) this.search.value = route.view === "paths" ? (route.query.get("q") ?? "") : "";
+    replace(this.main);
+    const fail = (error: unknown) => {
+      if (signal.aborted) return;
+      this.main.append(h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
+    };
+    try {
+      Promise.resolve(view.show(this.main, this.context, route, signal)).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+}
