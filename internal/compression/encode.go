@@ -44,7 +44,7 @@ func CanEncode(method string) bool {
 //
 // The encoder allocates and clears 6 to 10 bytes for each byte of its dictionary. For 500 archives of 4 KB, the copy to
 // a cache takes 0.9 s of processor time and 35 MB with dictionaries of 68 KiB instead of 4.2 s and 420 MB with the largest
-// ones. For 2,000 archives of 1 KB, it takes 0.6 s with the smallest ones instead of 1.1 s with those of 68 KiB.
+// ones. For 2,000 archives of 1 KB, it takes 0.6 s with the smallest ones, and 1.1 s with 68 KiB.
 //
 // The encoder copies an incompressible chunk, which has at most 64 KiB, out of its dictionary. If the dictionary is
 // smaller than the chunk, the encoder writes an invalid stream without an error. So a small dictionary needs blocks that
