@@ -40,17 +40,22 @@ func (w *world) serveSlowly(t *scope, dir string) (url, certificate string) {
 	return server.URL, certificate
 }
 
-// fromHTTP returns contenders that copy a closure from a cache behind HTTP to a new store.
+// fromHTTP returns contenders that copy a closure from a cache behind HTTP to a new store. Each copy has its own directory for
+// cached narinfos: otherwise Nix would ask for them only in the first round.
 func (w *world) fromHTTP(t *scope, cache, root string, http2 bool) []contender {
 	url, certificate := w.serveSlowly(t, cache)
-	settings := []string{"--option", "ssl-cert-file", certificate, "--option", "http2", fmt.Sprint(http2), "--option", "narinfo-cache-positive-ttl", "0"}
+	settings := []string{"--option", "ssl-cert-file", certificate, "--option", "http2", fmt.Sprint(http2)}
 	dir := func(round int) string { return fmt.Sprint("/tmp/from-http-", round) }
+	cached := func(cmd *exec.Cmd, dir string) *exec.Cmd {
+		cmd.Env = append(cmd.Env, "XDG_CACHE_HOME="+dir+"/cache")
+		return cmd
+	}
 	return []contender{
 		w.writer("pix", dir, func(dir string) *exec.Cmd {
-			return w.runPix(append(settings, "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...)
+			return cached(w.runPix(append(settings, "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...), dir)
 		}),
 		w.writer("Nix", dir, func(dir string) *exec.Cmd {
-			return w.runNix(append(append([]string{"nix"}, settings...), "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...)
+			return cached(w.runNix(append(append([]string{"nix"}, settings...), "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...), dir)
 		}),
 	}
 }
