@@ -99,7 +99,7 @@ func (c *fetchedFiles) begin(src store.Store, info *store.PathInfo) (f *openFile
 		return nil, nil, false, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // the request may end before the fetch
-	if g, err = c.createTemp(cancel); err != nil {
+	if g, err = c.createTemp(size, cancel); err != nil {
 		cancel()
 		return nil, nil, false, err
 	}

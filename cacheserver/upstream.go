@@ -180,17 +180,24 @@ func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset 
 		return nil, nar.ErrOffset
 	}
 	if u.fetched == nil || info.NARSize > u.fetched.largest() {
-		src, err := openSource(ctx, u.src, info, offset)
-		return src, upstreamError(err)
+		return u.passThrough(ctx, info, offset)
 	}
 	f, g, err := u.fetched.get(ctx, u.src, info)
 	switch {
+	case errors.Is(err, errDiskFull):
+		return u.passThrough(ctx, info, offset)
 	case err != nil:
 		return nil, err
 	case f != nil:
 		return u.fetched.newReader(f, info, offset)
 	}
 	return &growingReader{ctx, g, offset}, nil
+}
+
+// passThrough opens the archive of a path, which is not kept.
+func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	src, err := openSource(ctx, u.src, info, offset)
+	return src, upstreamError(err)
 }
 
 // openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.
