@@ -25,6 +25,7 @@ type keptFiles struct {
 	max       int64                 // bytes
 	temporary string                // prefix of the names of files that are not complete
 	format    func(keptName) string // returns the final name of a file
+	deleted   func(*keptFile)       // called with mu held after a file was deleted; may be nil
 	places    *places               // for files that are being written
 	writing   sync.WaitGroup
 
@@ -107,6 +108,9 @@ func lastUse(info fs.FileInfo) time.Time {
 func (k *keptFiles) forget(f *keptFile) {
 	delete(k.files, f.archive)
 	k.size -= f.size
+	if k.deleted != nil {
+		k.deleted(f)
+	}
 }
 
 // makeRoom deletes files that were not used for the longest time, until size more bytes fit. k.mu is held.
