@@ -31,35 +31,42 @@ func (l *lab) largePath(megabytes int) largeFile {
 	return f
 }
 
-// fillFile creates a file from the files in directories.
+// fillFile creates a file from the files in directories. It repeats them if they are too small.
 func fillFile(name string, size int64, dirs ...string) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() || size == 0 {
+	for left := size; size > 0; left = size {
+		for _, dir := range dirs {
+			if size, err = appendFiles(f, size, dir); err != nil {
 				return err
 			}
-			src, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer src.Close()
-			n, err := io.Copy(f, io.LimitReader(src, size))
-			size -= n
+		}
+		if size == left {
+			return fmt.Errorf("the directories %q have no files", dirs)
+		}
+	}
+	return f.Close()
+}
+
+// appendFiles appends the files in a directory, up to size bytes. It returns how many bytes are missing.
+func appendFiles(f *os.File, size int64, dir string) (int64, error) {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || size == 0 {
 			return err
-		})
+		}
+		src, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-	}
-	if size > 0 {
-		return fmt.Errorf("the files in %q are %d bytes too small", dirs, size)
-	}
-	return f.Close()
+		defer src.Close()
+		n, err := io.Copy(f, io.LimitReader(src, size))
+		size -= n
+		return err
+	})
+	return size, err
 }
 
 // toCache returns contenders that copy a closure to a new cache.

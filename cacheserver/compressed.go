@@ -2,6 +2,7 @@ package cacheserver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 
@@ -31,6 +32,9 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 		f, err = h.waitForFile(r.Context(), a, growing)
 		growing = nil
 	}
+	if errors.Is(err, errDiskFull) {
+		return h.compressDirectly(w, r, a)
+	}
 	if err != nil {
 		return err
 	}
@@ -40,6 +44,39 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	}
 	defer f.Close()
 	return h.serveCompressedFile(w, r, f)
+}
+
+// compressDirectly sends a compressed archive without a file, while the disk is full. A broken download cannot be resumed.
+func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) error {
+	if err := h.compressed.places.acquire(r.Context()); err != nil {
+		return err
+	}
+	defer h.compressed.places.release()
+	w.place = h.compressed.places
+	if err := a.open(r.Context(), 0); err != nil {
+		return err
+	}
+	defer a.contents.Close()
+	h.compressedHeader(w)
+	w.Header().Del("Accept-Ranges")
+	dst := &stoppableWriter{dst: w}
+	return a.sendCompressed(dst, dst.stop)
+}
+
+// A stoppableWriter discards what is written after an error.
+type stoppableWriter struct {
+	dst io.Writer
+	err error
+}
+
+func (w *stoppableWriter) stop(err error) { w.err = err }
+
+// Write implements io.Writer.
+func (w *stoppableWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	return w.dst.Write(p)
 }
 
 // isConditional reports whether the response to a request depends on the size or the entity tag of the file.

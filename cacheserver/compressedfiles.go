@@ -99,7 +99,7 @@ func (c *compressedFiles) create(ctx context.Context, a *archive) (*growingFile,
 		cancel()
 		return nil, err
 	}
-	g, err := c.createTemp(cancel)
+	g, err := c.createTemp(int64(a.info.NARSize), cancel)
 	if err != nil {
 		a.contents.Close()
 		cancel()
@@ -126,14 +126,22 @@ func (c *compressedFiles) begin(a *archive, g *growingFile) (*openFile, *growing
 func (g *growingFile) compress(a *archive) (keptName, error) {
 	defer a.contents.Close()
 	hasher := nixhash.SHA256.New()
-	w, err := compression.Encode("zstd", io.MultiWriter(hasher, g), 0, a.info.NARSize)
-	if err != nil {
-		return keptName{}, err
+	err := a.sendCompressed(io.MultiWriter(hasher, g), g.fail)
+	if err == nil {
+		g.file.Truncate(g.written) // frees the rest of the allocated space
 	}
-	err = a.send(w, byteRange{0, int64(a.info.NARSize)})
-	if err != nil {
-		g.fail(err) // before Close: it ends the stream, and the clients must not see a complete one
-	}
-	err = errors.Join(err, w.Close())
 	return keptName{a.info.NARHash, nixhash.FromHash(nixhash.SHA256, hasher), g.written}, err
+}
+
+// sendCompressed writes the compressed archive, which is open. It calls failed with an error of the archive before it ends the
+// stream, because no client may see a complete one.
+func (a *archive) sendCompressed(dst io.Writer, failed func(error)) error {
+	w, err := compression.Encode("zstd", dst, 0, a.info.NARSize)
+	if err != nil {
+		return err
+	}
+	if err = a.send(w, byteRange{0, int64(a.info.NARSize)}); err != nil {
+		failed(err)
+	}
+	return errors.Join(err, w.Close())
 }

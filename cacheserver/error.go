@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"pix/store"
 )
@@ -70,6 +71,8 @@ func statusOf(err error) (status int, reason string) {
 		return errNotFound.status, errNotFound.reason
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout, "the store did not answer in time"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE): // too many open files: a later request succeeds
+		return errBusy.status, errBusy.reason
 	}
 	return http.StatusInternalServerError, "the store could not be read"
 }

@@ -9,17 +9,29 @@ import (
 
 	"pix/nixhash"
 	"pix/store"
+	"pix/storepath"
 )
 
 // fetchedFiles are archives in a directory, under the names of their hashes. A file is complete when its hash was verified.
-type fetchedFiles struct{ keptFiles }
+type fetchedFiles struct {
+	keptFiles
+	storeDir  storepath.Dir
+	infos     map[string]*fetchedInfo // by hash part; keptFiles.mu protects it
+	hashParts map[nixhash.Hash]string // of the path whose info is kept, by archive
+}
 
 // openFetched opens a directory with fetched archives, or creates it. It deletes files that were not completed.
-func openFetched(dir string, size int64, fetches int) (*fetchedFiles, error) {
-	c := &fetchedFiles{keptFiles{
-		dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched,
-	}}
-	return c, c.load(c.addFound)
+func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
+	c := &fetchedFiles{
+		keptFiles: keptFiles{dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched},
+		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string),
+	}
+	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
+	if err := c.load(c.addFound); err != nil {
+		return nil, err
+	}
+	c.removeOrphans()
+	return c, nil
 }
 
 // fetchedExtension ends the names of complete files.
@@ -32,6 +44,10 @@ func fetchedName(archive nixhash.Hash, size int64) keptName { return keptName{ar
 
 // addFound adds a file in the directory.
 func (c *fetchedFiles) addFound(e fs.DirEntry) error {
+	if hashPart, archive, ok := parseInfo(e.Name()); ok && e.Type().IsRegular() {
+		c.addInfo(hashPart, &fetchedInfo{archive: archive})
+		return nil
+	}
 	base, ok := strings.CutSuffix(e.Name(), fetchedExtension)
 	hash, err := nixhash.ParseUnprefixed(base, nixhash.SHA256)
 	if !ok || err != nil || formatFetched(fetchedName(hash, 0)) != e.Name() || !e.Type().IsRegular() {
@@ -99,12 +115,16 @@ func (c *fetchedFiles) begin(src store.Store, info *store.PathInfo) (f *openFile
 		return nil, nil, false, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // the request may end before the fetch
-	if g, err = c.createTemp(cancel); err != nil {
+	if g, err = c.createTemp(size, cancel); err != nil {
 		cancel()
 		return nil, nil, false, err
 	}
 	c.start(info.NARHash, size, g, func() (keptName, error) {
-		return fetchedName(info.NARHash, size), upstreamError(g.fetch(ctx, src, info))
+		if err := g.fetch(ctx, src, info); err != nil {
+			return keptName{}, upstreamError(err)
+		}
+		c.saveInfo(info)
+		return fetchedName(info.NARHash, size), nil
 	})
 	return nil, g, true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pix/nixhash"
+	"pix/storepath"
 )
 
 // A file whose time is in the future, because a clock was wrong, is not kept forever: it is the first that is deleted.
@@ -22,7 +23,7 @@ func TestFileFromTheFuture(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := openFetched(dir, 1500, 1)
+	c, err := openFetched(dir, storepath.DefaultDir, 1500, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -404,4 +405,31 @@ func TestRacingRealisations(t *testing.T) {
 			t.Errorf("the statuses are %v", got)
 		}
 	})
+}
+
+// A client asks again later if the process has too many open files.
+func TestTooManyFiles(t *testing.T) {
+	mem := memstore.New(nil)
+	path := addText(t, mem, "x", "hello")
+	for _, err := range []error{syscall.EMFILE, syscall.ENFILE} {
+		s := &brokenStore{Store: mem, err: &os.PathError{Op: "open", Path: "/x", Err: err}}
+		h := newHandler(t, nil, s)
+		r := ask(h, http.MethodGet, archiveURLOf(t, h, path))
+		if r.Code != http.StatusServiceUnavailable || r.Header().Get("Retry-After") == "" || strings.Contains(r.Body.String(), "/x") {
+			t.Errorf("%v: %d, %v, %q", err, r.Code, r.Header(), r.Body)
+		}
+	}
+}
+
+// A brokenStore cannot open archives.
+type brokenStore struct {
+	store.Store
+	err error
+}
+
+// Unwrap returns the store with all other capabilities.
+func (s *brokenStore) Unwrap() store.Store { return s.Store }
+
+func (s *brokenStore) NARFromPath(context.Context, storepath.Path) (io.ReadCloser, error) {
+	return nil, s.err
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pix/internal/parallel"
@@ -24,6 +25,7 @@ type keptFiles struct {
 	max       int64                 // bytes
 	temporary string                // prefix of the names of files that are not complete
 	format    func(keptName) string // returns the final name of a file
+	deleted   func(*keptFile)       // called with mu held after a file was deleted; may be nil
 	places    *places               // for files that are being written
 	writing   sync.WaitGroup
 
@@ -106,6 +108,9 @@ func lastUse(info fs.FileInfo) time.Time {
 func (k *keptFiles) forget(f *keptFile) {
 	delete(k.files, f.archive)
 	k.size -= f.size
+	if k.deleted != nil {
+		k.deleted(f)
+	}
 }
 
 // makeRoom deletes files that were not used for the longest time, until size more bytes fit. k.mu is held.
@@ -168,13 +173,31 @@ func (k *keptFiles) findLocked(archive nixhash.Hash) (*openFile, *growingFile, e
 	return &openFile{f, known.keptName}, nil, nil
 }
 
-// createTemp creates a file under a temporary name. cancel ends the function that will write it.
-func (k *keptFiles) createTemp(cancel context.CancelFunc) (*growingFile, error) {
+// createTemp creates a file under a temporary name, with disk space for size bytes. cancel ends the function that will write it. The
+// error is errDiskFull if there is no space: the caller sends the archive without a file. If the disk were full in the middle, the
+// clients would have to begin again.
+func (k *keptFiles) createTemp(size int64, cancel context.CancelFunc) (*growingFile, error) {
 	f, err := os.CreateTemp(k.dir, k.temporary)
+	if isDiskFull(err) {
+		return nil, errDiskFull
+	}
 	if err != nil {
 		return nil, err
 	}
-	return newGrowingFile(f, cancel), nil
+	g := newGrowingFile(f, cancel)
+	if isDiskFull(allocate(f, size)) { // other errors mean that the file system cannot allocate
+		g.discard()
+		return nil, errDiskFull
+	}
+	return g, nil
+}
+
+// errDiskFull is the error of a file for which the disk has no space.
+var errDiskFull = errors.New("there is no space on the disk of the server")
+
+// isDiskFull reports whether an error says that a disk, or a quota of it, is full.
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // start calls write on another goroutine, and then makes the file visible. The caller has acquired a place, which start

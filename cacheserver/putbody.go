@@ -140,6 +140,9 @@ func (p *upload) refusal(err error) error {
 	if p.body != nil && p.body.err != nil {
 		err = bodyError(p.body.err)
 	}
+	if isDiskFull(err) { // the text may name files of the server
+		return &statusError{http.StatusInsufficientStorage, errDiskFull.Error()}
+	}
 	if status := uploadStatus(err); status != 0 {
 		return &statusError{status, oneLine(err.Error())}
 	}

@@ -63,7 +63,7 @@ func NewUpstream(src store.Store, opts *UpstreamOptions) (*Upstream, error) {
 		return u, nil
 	}
 	var err error
-	u.fetched, err = openFetched(opts.Dir, cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
+	u.fetched, err = openFetched(opts.Dir, src.Dir(), cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
 	return u, err
 }
 
@@ -124,20 +124,42 @@ func (u *Upstream) QueryValidPaths(ctx context.Context, paths []storepath.Path, 
 
 // QueryPathInfo returns the info of a path that a trusted key has signed.
 func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if info := u.keptInfo(path.HashPart()); info != nil && info.Path == path {
+		return info, nil
+	}
 	info, err := u.src.QueryPathInfo(ctx, path)
 	if err != nil {
 		return nil, upstreamError(err)
 	}
-	good, _ := info.CheckSignatures(u.keys) // a malformed signature does not verify
-	if len(good) == 0 && !info.IsContentAddressed() || info.NARHash.Algorithm() != nixhash.SHA256 {
+	if !u.isTrusted(info) {
 		return nil, &store.NotFoundError{Path: path}
 	}
 	info.Ultimate = false
 	return info, nil
 }
 
+// isTrusted reports whether a path may be served.
+func (u *Upstream) isTrusted(info *store.PathInfo) bool {
+	good, _ := info.CheckSignatures(u.keys) // a malformed signature does not verify
+	return (len(good) > 0 || info.IsContentAddressed()) && info.NARHash.Algorithm() == nixhash.SHA256
+}
+
+// keptInfo returns the info of a path whose archive is kept, if it is trusted, or nil. The keys may have changed since it was kept.
+func (u *Upstream) keptInfo(hashPart string) *store.PathInfo {
+	if u.fetched == nil {
+		return nil
+	}
+	if info := u.fetched.keptInfo(hashPart); info != nil && u.isTrusted(info) {
+		return info
+	}
+	return nil
+}
+
 // QueryPathFromHashPart implements [store.HashPartQuerier].
 func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+	if info := u.keptInfo(hashPart); info != nil {
+		return info.Path, nil
+	}
 	path, err := store.PathFromHashPart(ctx, u.src, hashPart)
 	return path, upstreamError(err)
 }
@@ -180,17 +202,29 @@ func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset 
 		return nil, nar.ErrOffset
 	}
 	if u.fetched == nil || info.NARSize > u.fetched.largest() {
-		src, err := openSource(ctx, u.src, info, offset)
-		return src, upstreamError(err)
+		return u.passThrough(ctx, info, offset)
 	}
 	f, g, err := u.fetched.get(ctx, u.src, info)
 	switch {
+	case errors.Is(err, errDiskFull):
+		return u.passThrough(ctx, info, offset)
 	case err != nil:
 		return nil, err
 	case f != nil:
 		return u.fetched.newReader(f, info, offset)
 	}
 	return &growingReader{ctx, g, offset}, nil
+}
+
+// passThrough opens the archive of a path, which is not kept. A part of an archive is verified only if the archive must be read from
+// its beginning.
+func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo, offset int64) (src io.ReadCloser, err error) {
+	if r, ok := store.As[store.NAROffsetReader](u.src); ok && offset > 0 {
+		src, err = r.NARFromOffset(ctx, info.Path, offset)
+	} else {
+		src, err = openSource(ctx, u.src, info, offset)
+	}
+	return src, upstreamError(err)
 }
 
 // openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.

@@ -78,7 +78,7 @@ func archiveURLOf(t *testing.T, h http.Handler, path storepath.Path) string {
 	return "/" + narInfoOf(t, h, path).URL
 }
 
-// fetchedNames returns the names of the files in a directory of fetched archives.
+// fetchedNames returns the names of the files in a directory of fetched archives, without the infos.
 func fetchedNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -86,7 +86,9 @@ func fetchedNames(t *testing.T, dir string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if !strings.HasSuffix(e.Name(), ".narinfo") {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

@@ -57,6 +57,8 @@ type openOptions struct {
 	access   storeAccess
 	serving  servingMode
 	building bool // the verb builds, so a daemon gets the settings of the user
+
+	sameOrigin bool // a cache must not lead to other hosts
 }
 
 // A storeChoice is the store that [app.choose] found.
@@ -176,6 +178,7 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 			return nil, err
 		}
 		c.options.Cache.Create = c.open.access == toCreate
+		c.options.Cache.HTTP.SameOrigin = c.open.sameOrigin
 	}
 	s, err := pix.Open(ctx, c.uri, c.options)
 	var dial *daemon.DialError

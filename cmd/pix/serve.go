@@ -28,6 +28,7 @@ type serveOptions struct {
 	compressedSize int64 // bytes; 0 is the default
 	encoders       int   // 0 is the default
 	archives       int   // 0 is the default
+	connections    int   // 0 is the default
 	metrics        string
 	logRequests    bool
 	grace          time.Duration // for running requests when the server is stopped
@@ -92,12 +93,13 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	flags.Func("compressed-size", "the largest `size` of the files in --compressed-dir, with K, M, G or T (default 10G)", sizeFlag(&o.compressedSize))
 	flags.IntVar(&o.encoders, "max-encoders", 0, "the largest `number` of archives that are compressed at once (default half of the processors, at most 4)")
 	flags.IntVar(&o.archives, "max-archives", 0, "the largest `number` of archives that are sent at once (default 24)")
+	flags.IntVar(&o.connections, "max-connections", 0, "the largest `number` of connections; a new one replaces an idle one (default 4096, or less if the process may have few open files)")
 	flags.StringVar(&o.metrics, "metrics", "", "an `address` on which to serve metrics for Prometheus, at /metrics")
 	flags.BoolVar(&o.logRequests, "log-requests", false, "print a line for each request")
 	flags.DurationVar(&o.grace, "grace", 30*time.Second, "the `time` that running requests have to end after the server is stopped")
 	o.uploads.addFlags(cmd)
 	o.upstream.addFlags(cmd)
-	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "metrics", "grace"} {
+	for _, name := range []string{"listen", "url", "priority", "compressed-size", "max-encoders", "max-archives", "max-connections", "metrics", "grace"} {
 		freeValue(cmd, name)
 	}
 	completeFlag(cmd, "read-token-file", completeFiles)
@@ -108,8 +110,8 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 // check returns an error if the flags do not fit together.
 func (o *serveOptions) check() error {
 	switch {
-	case o.grace < 0 || o.encoders < 0 || o.archives < 0:
-		return errors.New("--grace, --max-encoders and --max-archives must not be negative")
+	case o.grace < 0 || o.encoders < 0 || o.archives < 0 || o.connections < 0:
+		return errors.New("--grace, --max-encoders, --max-archives and --max-connections must not be negative")
 	case o.uploads.dir != "" && !o.uploads.isSet():
 		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
 	case o.compressedSize != 0 && o.compressedDir == "":
@@ -147,6 +149,11 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	}
 	srv := newHTTPServer(handler)
 	srv.TLSConfig = tlsConfig
+	connections := newHTTPConnections(cmp.Or(o.connections, connectionsFor(maxFiles())))
+	connections.attach(srv)
+	for i, l := range listeners {
+		listeners[i] = connections.limit(l)
+	}
 	servers := []httpServing{{srv, listeners}}
 	if o.metrics != "" {
 		l, err := listenOn(o.metrics)

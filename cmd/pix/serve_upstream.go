@@ -49,12 +49,9 @@ func (o *upstreamOptions) check() error {
 
 // openUpstream opens an upstream cache. Each one has a directory of its own.
 func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (store.Store, error) {
-	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead})
+	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead, sameOrigin: !o.otherHosts})
 	if err != nil {
 		return nil, err
-	}
-	if cache := choice.options.Cache; cache != nil {
-		cache.HTTP.SameOrigin = !o.otherHosts
 	}
 	src, err := a.openChosen(ctx, choice)
 	if err != nil {

@@ -1,0 +1,185 @@
+package cacheserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pix/cacheserver"
+	"pix/nixhash"
+	"pix/signature"
+	"pix/store"
+	"pix/store/memstore"
+)
+
+// onSmallDisk runs the test in a process of its own, with a file system of this size in a directory.
+func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
+	t.Helper()
+	const child = "CACHESERVER_TEST_DISK"
+	if dir := os.Getenv(child); dir != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Skip(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+			t.Skip(err)
+		}
+		f(t, dir)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), child+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err != nil && !errors.As(err, new(*exec.ExitError)):
+		t.Skip(err)
+	case strings.Contains(string(out), "--- SKIP"):
+		t.Skipf("%s", out)
+	case err != nil:
+		t.Errorf("%s", out)
+	}
+}
+
+// usedSpace returns the number of bytes on a disk that files use.
+func usedSpace(t *testing.T, dir string) uint64 {
+	t.Helper()
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		t.Fatal(err)
+	}
+	return (stat.Blocks - stat.Bfree) * uint64(stat.Bsize)
+}
+
+// If the directory of compressed archives is full, an archive is compressed for each client, and no file remains.
+func TestFullCompressedDir(t *testing.T) {
+	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+		s := memstore.New(nil)
+		path, archive := addRandom(t, s, 1) // larger than the disk
+		h := newHandler(t, &cacheserver.Options{Compress: true, CompressedDir: dir}, s)
+		url := archiveURLOf(t, h, path)
+		before := usedSpace(t, dir)
+		for _, header := range [][]string{nil, {"Range", "bytes=0-9"}, nil} {
+			r := ask(h, http.MethodGet, url, header...)
+			if r.Code != http.StatusOK || !bytes.Equal(decompress(t, r.Body.Bytes()), archive) {
+				t.Errorf("%q: %d, %d bytes", header, r.Code, r.Body.Len())
+			}
+			if r.Header().Get("Accept-Ranges") != "" {
+				t.Errorf("a response without a file promises ranges")
+			}
+		}
+		if after := usedSpace(t, dir); after != before || len(files(t, dir)) != 0 {
+			t.Errorf("%d bytes of the disk are used, and were %d before; the files are %q", after, before, files(t, dir))
+		}
+	})
+}
+
+// A compressed archive uses no more disk space than its file, although more was reserved.
+func TestReservedSpaceIsFreed(t *testing.T) {
+	onSmallDisk(t, "2m", func(t *testing.T, dir string) {
+		s := memstore.New(nil)
+		const path = "/nix/store/00000000000000000000000000000000-zeros"
+		addArchive(t, s, path, fileArchive(strings.Repeat("0", 1<<20)))
+		h := newHandler(t, &cacheserver.Options{Compress: true, CompressedDir: filepath.Join(dir, "c")}, s)
+		ask(h, http.MethodGet, archiveURLOf(t, h, path))
+		if used := usedSpace(t, dir); used > 100_000 {
+			t.Errorf("%d bytes of the disk are used", used)
+		}
+	})
+}
+
+// If the directory of fetched archives is full, an archive is sent to each client, and not kept.
+func TestFullUpstreamDir(t *testing.T) {
+	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+		key := newKey(t, "test-1")
+		src := memstore.New(nil)
+		contents := strings.Repeat("0123456789", 200_000)
+		large := addSigned(t, src, "large", fileArchive(contents), key)
+		small := addSigned(t, src, "small", fileArchive("small"), key)
+		u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: dir})
+		h := newHandler(t, nil, u)
+		url := archiveURLOf(t, h, large.Path)
+		for range 2 {
+			if r := ask(h, http.MethodGet, url); r.Code != http.StatusOK || !bytes.Equal(r.Body.Bytes(), fileArchive(contents)) {
+				t.Errorf("%d, %d bytes", r.Code, r.Body.Len())
+			}
+		}
+		if r := ask(h, http.MethodGet, url, "Range", "bytes=1000-1999"); r.Code != http.StatusPartialContent || r.Body.String() != string(fileArchive(contents)[1000:2000]) {
+			t.Errorf("a range: %d, %d bytes", r.Code, r.Body.Len())
+		}
+		if used := usedSpace(t, dir); used != 0 || len(fetchedNames(t, dir)) != 0 {
+			t.Errorf("%d bytes of the disk are used by %q", used, fetchedNames(t, dir))
+		}
+		if r := ask(h, http.MethodGet, archiveURLOf(t, h, small.Path)); r.Code != http.StatusOK {
+			t.Errorf("a small archive: %d", r.Code)
+		}
+		if names := fetchedNames(t, dir); len(names) != 1 {
+			t.Errorf("the small archive is not kept: %q", names)
+		}
+	})
+}
+
+// An upload for which the disk has no space is refused with 507, and leaves nothing.
+func TestFullSpool(t *testing.T) {
+	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+		key := newKey(t, "test-1")
+		h := newHandler(t, &cacheserver.Options{
+			TrustedKeys: signature.NewKeySet(key.Public()),
+			Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Token: testToken}}, Dir: dir},
+		}, memstore.New(nil))
+		large := fileArchive(strings.Repeat("0123456789", 200_000))
+		url := "/nar/" + nixhash.Sum(nixhash.SHA256, large).Nix32() + ".nar"
+		before := usedSpace(t, dir)
+		if status, text := put(h, testToken, url, large); status != http.StatusInsufficientStorage || strings.Contains(text, dir) {
+			t.Errorf("an upload larger than the disk: %d, %s", status, text)
+		}
+		if after := usedSpace(t, dir); after != before {
+			t.Errorf("%d bytes of the disk are used, and were %d before", after, before)
+		}
+		small := newPushed(t, "small", fileArchive("small"), nil, key)
+		if status, text := small.push(t, h, testToken); status != http.StatusCreated {
+			t.Errorf("a small upload: %d, %s", status, text)
+		}
+	})
+}
+
+// A fullStore is a store on a full disk.
+type fullStore struct{ store.Store }
+
+// Unwrap returns the store with all other capabilities.
+func (s *fullStore) Unwrap() store.Store { return s.Store }
+
+func (s *fullStore) Session(context.Context) (store.Store, error) { return s, nil }
+
+func (s *fullStore) AddToStoreNAR(context.Context, *store.PathInfo, io.Reader, *store.AddOptions) error {
+	return &os.PathError{Op: "write", Path: "/secret/place", Err: syscall.ENOSPC}
+}
+
+// If the disk of the store is full, an upload is refused with 507.
+func TestUploadToFullStore(t *testing.T) {
+	key := newKey(t, "test-1")
+	h := newHandler(t, &cacheserver.Options{
+		TrustedKeys: signature.NewKeySet(key.Public()),
+		Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Token: testToken}}, Dir: t.TempDir()},
+	}, &fullStore{memstore.New(nil)})
+	status, text := newPushed(t, "x", fileArchive("x"), nil, key).push(t, h, testToken)
+	if status != http.StatusInsufficientStorage || strings.Contains(text, "secret") {
+		t.Errorf("%d, %s", status, text)
+	}
+}

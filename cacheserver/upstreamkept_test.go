@@ -1,0 +1,211 @@
+package cacheserver_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"pix/cacheserver"
+	"pix/narinfo"
+	"pix/signature"
+	"pix/store"
+	"pix/store/memstore"
+	"pix/storepath"
+)
+
+// A remoteStore is a store that may be down. It counts queries.
+type remoteStore struct {
+	store.Store
+	down    bool
+	queries atomic.Int32
+}
+
+// Unwrap returns the store with all other capabilities.
+func (s *remoteStore) Unwrap() store.Store { return s.Store }
+
+func (s *remoteStore) check() error {
+	s.queries.Add(1)
+	if s.down {
+		return errors.New("the connection was refused")
+	}
+	return nil
+}
+
+func (s *remoteStore) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s.Store.QueryPathInfo(ctx, path)
+}
+
+func (s *remoteStore) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+	if err := s.check(); err != nil {
+		return "", err
+	}
+	return store.PathFromHashPart(ctx, s.Store, hashPart)
+}
+
+func (s *remoteStore) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return store.ReadNAR(ctx, s.Store, path)
+}
+
+// infoFiles returns the names of the infos in a directory of fetched archives.
+func infoFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.narinfo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// Fetched paths are served after a restart although the upstream cache is down, if a trusted key has signed them.
+func TestKeptInfos(t *testing.T) {
+	key, dir := newKey(t, "test-1"), t.TempDir()
+	src := &remoteStore{Store: memstore.New(nil)}
+	kept := addSigned(t, src.Store, "kept", fileArchive("kept"), key)
+	other := addSigned(t, src.Store, "other", fileArchive("other"), key)
+	serve := func(keys ...signature.PublicKey) (http.Handler, *cacheserver.Upstream) {
+		u, err := cacheserver.NewUpstream(src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(keys...), Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newHandler(t, nil, u), u
+	}
+	check := func(what string, want int, keys ...signature.PublicKey) {
+		t.Helper()
+		h, u := serve(keys...)
+		defer u.Close()
+		r := ask(h, http.MethodGet, "/"+narinfo.FileName(kept.Path))
+		if r.Code != want {
+			t.Errorf("%s: the narinfo has status %d, want %d", what, r.Code, want)
+		}
+		if want != http.StatusOK {
+			return
+		}
+		if r := ask(h, http.MethodGet, archiveURLOf(t, h, kept.Path)); r.Code != want || !bytes.Equal(r.Body.Bytes(), fileArchive("kept")) {
+			t.Errorf("%s: the archive has status %d", what, r.Code)
+		}
+		if r := ask(h, http.MethodGet, "/"+narinfo.FileName(other.Path)); r.Code != http.StatusBadGateway {
+			t.Errorf("%s: a path that was not fetched has status %d", what, r.Code)
+		}
+	}
+	h, u := serve(key.Public())
+	ask(h, http.MethodGet, archiveURLOf(t, h, kept.Path))
+	u.Close()
+	src.down = true
+	check("after a restart", http.StatusOK, key.Public())
+	check("without a trusted key", http.StatusBadGateway, newKey(t, "test-1").Public())
+
+	names := infoFiles(t, dir)
+	if len(names) != 1 {
+		t.Fatalf("the infos are %q", names)
+	}
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, damaged := range map[string]string{
+		"an empty file": "", "other signed contents": strings.Replace(string(text), "-kept", "-evil", 1),
+		"another size": strings.Replace(string(text), "NarSize: ", "NarSize: 1", 1),
+	} {
+		if err := os.WriteFile(names[0], []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		check(what, http.StatusBadGateway, key.Public())
+	}
+	if err := os.WriteFile(names[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("with the right file again", http.StatusOK, key.Public())
+	for _, name := range fetchedNames(t, dir) {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("without the archive", http.StatusBadGateway, key.Public())
+	if names := infoFiles(t, dir); len(names) != 0 {
+		t.Errorf("infos without archives remain: %q", names)
+	}
+}
+
+// An info is deleted with its archive. Two paths with the same archive have one info.
+func TestDeletedInfos(t *testing.T) {
+	key, dir := newKey(t, "test-1"), t.TempDir()
+	src := memstore.New(nil)
+	u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: dir, Size: 10_000, Fetches: 1})
+	h := newHandler(t, nil, u)
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		for _, contents := range []string{name, "the same"} {
+			info := addSigned(t, src, name+contents[:1], fileArchive(contents+strings.Repeat("x", 3000)), key)
+			if r := ask(h, http.MethodGet, archiveURLOf(t, h, info.Path)); r.Code != http.StatusOK {
+				t.Errorf("%d", r.Code)
+			}
+		}
+	}
+	u.Close() // waits for the fetches
+	infos, archives := infoFiles(t, dir), fetchedNames(t, dir)
+	if len(infos) == 0 || len(infos) > len(archives) {
+		t.Errorf("there are %d infos for %d archives", len(infos), len(archives))
+	}
+	for _, name := range infos {
+		_, hash, _ := strings.Cut(strings.TrimSuffix(filepath.Base(name), ".narinfo"), "-")
+		if _, err := os.Stat(filepath.Join(dir, hash+".nar")); err != nil {
+			t.Errorf("the archive of an info: %v", err)
+		}
+	}
+}
+
+// The health of a server does not depend on an upstream cache, which is not asked.
+func TestHealthWithoutUpstream(t *testing.T) {
+	src := &remoteStore{Store: memstore.New(nil), down: true}
+	h := newHandler(t, nil, memstore.New(nil), newUpstream(t, src, nil))
+	for range 3 {
+		if r := ask(h, http.MethodGet, "/health"); r.Code != http.StatusOK {
+			t.Errorf("the status is %d", r.Code)
+		}
+	}
+	if n := src.queries.Load(); n != 0 {
+		t.Errorf("the upstream cache got %d queries", n)
+	}
+}
+
+// A part of an archive that is not kept is read from its offset on, if the upstream store can do that.
+func TestUpstreamRange(t *testing.T) {
+	key, src := newKey(t, "test-1"), openLocal(t)
+	archive := fileArchive(strings.Repeat("0123456789", 20_000))
+	info := addSigned(t, src, "large", archive, key)
+	offsets := &offsetStore{Store: src}
+	h := newHandler(t, nil, newUpstream(t, offsets, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public())}))
+	r := ask(h, http.MethodGet, archiveURLOf(t, h, info.Path), "Range", "bytes=150000-150009")
+	if r.Code != http.StatusPartialContent || !bytes.Equal(r.Body.Bytes(), archive[150_000:150_010]) {
+		t.Errorf("%d, %d bytes", r.Code, r.Body.Len())
+	}
+	if n := offsets.first.Load(); n != 150_000 {
+		t.Errorf("the archive was read from %d on", n)
+	}
+}
+
+// An offsetStore notes the offset of the last archive.
+type offsetStore struct {
+	store.Store
+	first atomic.Int64
+}
+
+// Unwrap returns the store with all other capabilities.
+func (s *offsetStore) Unwrap() store.Store { return s.Store }
+
+func (s *offsetStore) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
+	s.first.Store(offset)
+	return store.ReadNARFrom(ctx, s.Store, path, offset)
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// An upstream cache cannot make the server send requests to another host, unless the operator allows it.
+func TestServeOtherHosts(t *testing.T) {
+	dir := t.TempDir()
+	src, cache := filepath.Join(dir, "src"), filepath.Join(dir, "cache")
+	path := pixOutput(t, "--store", src, "add-text", "hello", "hello world")
+	pixOutput(t, "copy", "--from", src, "--to", "file://"+cache, path)
+	var asked atomic.Int32
+	files := http.FileServer(http.Dir(cache))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		files.ServeHTTP(w, r)
+	}))
+	defer other.Close()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if filepath.Ext(r.URL.Path) == ".narinfo" {
+			http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer upstream.Close()
+	for _, c := range []struct {
+		flags  []string
+		status int
+	}{{nil, http.StatusBadGateway}, {[]string{"--upstream-other-hosts"}, http.StatusOK}} {
+		asked.Store(0)
+		args := append([]string{"--store", src + "-empty", "--accept-uploads", "--upstream", upstream.URL, "--listen", "127.0.0.1:0"}, c.flags...)
+		s := startServe(t, 1, args...)
+		resp, err := http.Get("http://" + s.addresses[0] + "/" + filepath.Base(path)[:32] + ".narinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status || (asked.Load() > 0) != (c.status == http.StatusOK) {
+			t.Errorf("with %q: %s, and the other host got %d requests", c.flags, resp.Status, asked.Load())
+		}
+		s.stop(t)
+	}
+}
