@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -267,6 +268,33 @@ func slowCopyRow(l *lab, t *scope) work {
 	return work{count(s.n) + " paths", []contender{
 		s.writer("pix", dir, func(dir string) *exec.Cmd { return s.runPix(copyFrom("", url, dir, s.root)...) }),
 		s.writer("Nix", dir, func(dir string) *exec.Cmd { return s.runNix(copyFrom("nix", url, dir, s.root)...) }),
+	}}
+}
+
+// slowPushRow is about small paths that pix and Nix push to pix over a slow connection. Each round has an empty store.
+func slowPushRow(l *lab, t *scope) work {
+	s := l.store(smallPaths)
+	const token = "0123456789abcdef"
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	t.check(os.WriteFile(tokens, []byte(token+"\n"), 0o600))
+	push := func(name string, command func(url string) *exec.Cmd) contender {
+		return contender{name, func(int) (m measure, err error) {
+			round := newScope()
+			defer round.cleanUp()
+			failed := round.try(func() {
+				address := freeAddress(round)
+				args := []string{"serve", "--store", filepath.Join(round.TempDir(), "store"), "--trusted-token-file", tokens, "--listen", address, "--grace", "0s"}
+				startCacheServer(round, "pix", address, exec.Command(filepath.Join(l.bin, "pix"), args...))
+				m, err = measureCommand(command("http://any:" + token + "@" + relay(round, address) + "?compression=zstd"))
+			})
+			return m, cmp.Or(failed, err)
+		}}
+	}
+	return work{count(s.n) + " paths", []contender{
+		push("pix", func(url string) *exec.Cmd {
+			return s.runPix("copy", "--no-check-sigs", "--from", "local", "--to", url, s.root)
+		}),
+		push("Nix", func(url string) *exec.Cmd { return s.runNix("nix", "copy", "--no-check-sigs", "--to", url, s.root) }),
 	}}
 }
 

@@ -42,6 +42,7 @@ var rows = []row{
 	{"cache server: small paths to Nix", fetchRow},
 	{"cache server: many clients", manyClientsRow},
 	{"small paths from pix serve, 20 ms", slowCopyRow},
+	{"small paths pushed to pix serve, 20 ms", slowPushRow},
 
 	{"lone queries, Nix's daemon", loneRow},
 	{"pipelined queries, Nix's daemon", pipelinedRow},

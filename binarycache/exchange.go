@@ -88,6 +88,9 @@ func (r *remote) attempt(ctx context.Context, req *request, opts *HTTPOptions) (
 		if err == nil && !resp.sentAll {
 			err = errAnsweredEarly
 		}
+		if message, ok := s3Message(got.body); ok && err == nil && r.opts.S3 != nil {
+			err = errors.New(message) // S3 may send the status before it knows the outcome
+		}
 		if err == nil && req.check != nil {
 			err = req.check(got)
 		}

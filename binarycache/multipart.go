@@ -161,12 +161,6 @@ func (u *partsUpload) complete(ctx context.Context) error {
 		method: http.MethodPost, url: u.url(url.Values{"uploadId": {u.id}}),
 		header: http.Header{"Content-Type": {"text/xml"}, "Accept-Encoding": {acceptArchive}},
 		body:   bytes.NewReader(text.Bytes()), size: int64(text.Len()),
-		check: func(a *answer) error { // the server sends its status before it puts the parts together
-			if message, ok := s3Message(a.body); ok {
-				return errors.New(message)
-			}
-			return nil
-		},
 	}
 	_, err := u.remote.exchange(ctx, req)
 	if failed, ok := errors.AsType[*RequestError](err); ok && failed.Status == http.StatusNotFound && failed.Tries > 1 {

@@ -26,13 +26,15 @@
 // The credentials come from the environment, then from where AWS's own tools find them: profiles, single sign-on, web
 // identities, containers, and the service of the machine. Without credentials the requests are not signed, which is
 // enough to read from a public bucket; the handler in the context gets a warning. Requests are signed only for the
-// server of the cache: a server to which it redirects, or that a narinfo names, gets no signature.
+// server of the cache: a server to which it redirects, or that a narinfo names, gets no signature. Credentials are replaced before
+// they expire. When the server reports that they have expired, the search is repeated, except for the ones of the environment.
 //
 // # Reading order
 //
 //   - uri.go parses a URI and finds the URL of the bucket.
 //   - open.go finds credentials and opens the cache.
 //   - sign.go signs requests.
+//   - error.go finds the reason for which a server refuses a request.
 //
 // Sources: src/libstore/s3-binary-cache-store.cc, s3-url.cc and aws-creds.cc in Nix 2.34.
 package s3

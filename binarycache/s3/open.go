@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -89,8 +90,15 @@ func (b *bucket) findCredentials(ctx context.Context) (aws.CredentialsProvider, 
 		c := environment.Credentials
 		return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, credentialsLimit)
-	defer cancel()
+	found := &foundCredentials{load: b.loadCredentials}
+	if _, err := found.Retrieve(ctx); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// loadCredentials makes AWS's own search.
+func (b *bucket) loadCredentials(ctx context.Context) (aws.CredentialsProvider, error) {
 	settings := []func(*config.LoadOptions) error{config.WithRegion(b.region), config.WithLogger(logging.Nop{})}
 	if b.profile != "" {
 		settings = append(settings, config.WithSharedConfigProfile(b.profile))
@@ -99,10 +107,44 @@ func (b *bucket) findCredentials(ctx context.Context) (aws.CredentialsProvider, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Credentials.Retrieve(ctx); err != nil {
-		return nil, err
-	}
 	return c.Credentials, nil
+}
+
+// foundCredentials are the credentials that a search finds. When the server reports that they have expired, it searches again:
+// another program may have written new ones to the configuration files during a long copy.
+type foundCredentials struct {
+	load func(ctx context.Context) (aws.CredentialsProvider, error)
+
+	mu    sync.Mutex
+	found aws.CredentialsProvider // nil before a search
+}
+
+// Retrieve implements [aws.CredentialsProvider].
+func (f *foundCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, credentialsLimit)
+	defer cancel()
+	found, err := f.provider(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	return found.Retrieve(ctx) // without the lock: it may ask a server
+}
+
+// provider returns the result of the last search, or of a new one.
+func (f *foundCredentials) provider(ctx context.Context) (_ aws.CredentialsProvider, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.found == nil {
+		f.found, err = f.load(ctx)
+	}
+	return f.found, err
+}
+
+// Invalidate makes the next call of Retrieve search again.
+func (f *foundCredentials) Invalidate() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.found = nil
 }
 
 // warn sends a warning to the handler in ctx.

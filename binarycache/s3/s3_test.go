@@ -269,11 +269,11 @@ func TestPartsFail(t *testing.T) {
 		"a part": {func(w http.ResponseWriter, r *http.Request, _ bool) bool {
 			if r.URL.Query().Get("partNumber") == "2" {
 				w.WriteHeader(http.StatusBadRequest)
-				io.WriteString(w, failure)
+				io.WriteString(w, strings.Replace(failure, "InternalError", "EntityTooSmall", 1))
 				return true
 			}
 			return false
-		}, "400 Bad Request: InternalError: try again"},
+		}, "400 Bad Request: EntityTooSmall: try again"},
 		"no tag": {func(w http.ResponseWriter, r *http.Request, _ bool) bool {
 			return r.URL.Query().Get("partNumber") == "1"
 		}, "no ETag"},

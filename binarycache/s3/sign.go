@@ -1,18 +1,15 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/xml"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,10 +27,16 @@ type signer struct {
 	region      string
 	credentials aws.CredentialsProvider // nil does not sign
 	v4          *v4.Signer
+
+	mu      sync.Mutex
+	expired aws.Credentials // the last credentials that the server has reported as expired
 }
 
 func newSigner(next http.RoundTripper, server *url.URL, region string, c aws.CredentialsProvider) *signer {
-	return &signer{next, server, region, c, v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })}
+	return &signer{
+		next: next, server: server, region: region, credentials: c,
+		v4: v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
+	}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -41,9 +44,10 @@ func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != s.server.Scheme || req.URL.Host != s.server.Host {
 		return s.next.RoundTrip(req)
 	}
+	var c aws.Credentials
 	if s.credentials != nil {
-		c, err := s.credentials.Retrieve(req.Context())
-		if err != nil {
+		var err error
+		if c, err = s.credentials.Retrieve(req.Context()); err != nil {
 			closeBody(req)
 			return nil, fmt.Errorf("finding credentials: %w", err)
 		}
@@ -52,10 +56,14 @@ func (s *signer) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := s.next.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound {
-		return resp, err
+	if err != nil {
+		return nil, err
 	}
-	return checkMissing(resp)
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
+		return s.checkRefusal(resp, c)
+	}
+	return resp, nil
 }
 
 // closeBody closes the body of a request, as every RoundTripper must.
@@ -118,69 +126,4 @@ func escapePath(path string) string {
 		}
 	}
 	return b.String()
-}
-
-// An Error reports that a server refuses every request: because of the credentials or the signature, or because there is
-// no such bucket. A retry is useless.
-type Error struct {
-	Code    string // of S3, such as "SignatureDoesNotMatch"
-	Message string // of the server
-}
-
-func (e *Error) Error() string {
-	return fmt.Sprintf("the server of the bucket refuses the request: %s: %s", oneLine(e.Code), oneLine(e.Message))
-}
-
-// oneLine returns a server's text without line breaks and control characters.
-func oneLine(text string) string {
-	quoted := strconv.Quote(text)
-	return quoted[1 : len(quoted)-1]
-}
-
-// shortened returns at most the first n bytes of a server's text.
-func shortened(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return strings.ToValidUTF8(text[:n], "") + "…"
-}
-
-// Permanent reports that a retry is useless.
-func (e *Error) Permanent() bool { return true }
-
-// maxErrorBody is the largest number of bytes that are read of an error in XML.
-const maxErrorBody = 64 << 10
-
-// checkMissing returns an [*Error] if a server has sent the status 403 or 404 for another reason than that the object does
-// not exist: package binarycache would take the object for missing.
-func checkMissing(resp *http.Response) (*http.Response, error) {
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	var e struct {
-		XMLName xml.Name `xml:"Error"`
-		Code    string
-		Message string
-	}
-	if err != nil || xml.Unmarshal(text, &e) != nil || e.Code == "" || slices.Contains(missing, e.Code) {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(text), errReader{err}, resp.Body), resp.Body}
-		return resp, nil
-	}
-	resp.Body.Close()
-	return nil, &Error{shortened(e.Code, 100), shortened(e.Message, 300)}
-}
-
-// missing are the codes of S3 for objects and uploads that do not exist. Servers send AccessDenied for objects that do
-// not exist in buckets that the user may not list.
-var missing = []string{"AccessDenied", "AllAccessDisabled", "NoSuchKey", "NoSuchUpload", "NoSuchVersion", "NotFound"}
-
-// An errReader returns an error, or io.EOF if that is nil.
-type errReader struct{ err error }
-
-func (r errReader) Read([]byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	return 0, io.EOF
 }

@@ -51,7 +51,9 @@ func TestSignatures(t *testing.T) {
 func TestURLs(t *testing.T) {
 	for uri, want := range map[string]string{
 		"s3://b": "https://b.s3.us-east-1.amazonaws.com",
-		"s3://b/a/c/?region=eu-west-1&scheme=http":               "http://b.s3.eu-west-1.amazonaws.com/a/c",
+		"s3://b/a/c/?region=eu-west-1&scheme=http":          "http://b.s3.eu-west-1.amazonaws.com/a/c",
+		"s3://b/100%25/a%2541+%C3%BC?addressing-style=path": "https://s3.us-east-1.amazonaws.com/b/100%25/a%2541+%C3%BC",
+		"s3://b/100%25":                                          "https://b.s3.us-east-1.amazonaws.com/100%25",
 		"s3://b?addressing-style=path":                           "https://s3.us-east-1.amazonaws.com/b",
 		"s3://a.b/c":                                             "https://s3.us-east-1.amazonaws.com/a.b/c",
 		"s3://a.b?addressing-style=virtual":                      "has a dot",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -142,12 +143,15 @@ func (b *bucket) url() (u *url.URL, warning string, err error) {
 	if virtual && net.ParseIP(u.Hostname()) != nil {
 		return nil, "", fmt.Errorf("endpoint '%s' is an address, so a bucket cannot be a part of its name; use addressing-style=path", b.endpoint)
 	}
+	inPath := b.name
 	if virtual {
-		u.Host = b.name + "." + u.Host
-		u = u.JoinPath(b.prefix)
-	} else {
-		u = u.JoinPath(b.name, b.prefix)
+		inPath, u.Host = "", b.name+"."+u.Host
 	}
+	// Not URL.JoinPath, which would unescape a percent sign of the prefix a second time.
+	if u.Path = path.Join(u.Path, inPath, b.prefix); u.Path != "" {
+		u.Path = path.Join("/", u.Path)
+	}
+	u.RawPath = ""
 	u.RawQuery = b.others.Encode()
 	return u, warning, nil
 }

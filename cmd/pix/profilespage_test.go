@@ -9,14 +9,17 @@ import (
 	"testing"
 )
 
-const profilesPage = "../../docs/profiles.md"
-
 var generationTime = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 
-// TestProfilesPage runs the commands of docs/profiles.md in order, in one shell, and compares the output. With -update it
-// writes the output into the page.
-func TestProfilesPage(t *testing.T) {
-	text, err := os.ReadFile(profilesPage)
+func TestProfilesPage(t *testing.T) { testPage(t, "../../docs/profiles.md") }
+
+func TestPushingPage(t *testing.T) { testPage(t, "../../docs/pushing.md") }
+
+// testPage runs the commands of a page in order, in one shell, and compares the output. With -update it writes the output
+// into the page.
+func testPage(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +44,7 @@ func TestProfilesPage(t *testing.T) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(profilesPage, []byte(page+rest), 0o666); err != nil {
+		if err := os.WriteFile(name, []byte(page+rest), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,9 +1,11 @@
 package s3test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -125,6 +127,59 @@ func TestVersity(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "HTTP status 403 Forbidden: AccessDenied") {
 		t.Errorf("without a key: %v", err)
 	}
+}
+
+// Signatures cover prefixes with characters that servers, clients and AWS escape differently.
+func TestVersityNames(t *testing.T) {
+	uri := startVersity(t)
+	for _, prefix := range []string{"a%20b", "a+b", "100%25", "%C3%BC/%E2%82%AC", "a&b=c;d,e@f", "(a)!~*'$", "a%3Fb%23c", "deep/er/prefix"} {
+		t.Run(prefix, func(t *testing.T) {
+			testStore(t, strings.Replace(uri, "s3://bucket", "s3://bucket/"+prefix, 1), key(accessKey, secretKey))
+		})
+	}
+}
+
+// A failed upload in parts leaves nothing behind in the server, whether a part fails or the caller cancels the copy.
+func TestVersityAbort(t *testing.T) {
+	uri := startVersity(t)
+	for _, cancels := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		opts := &binarycache.Options{Create: true, HTTP: binarycache.HTTPOptions{Wrap: func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Query().Get("partNumber") != "2" {
+					return next.RoundTrip(req)
+				}
+				if cancels {
+					cancel()
+				}
+				return &http.Response{Status: "403 Forbidden", StatusCode: http.StatusForbidden, Body: http.NoBody, Header: http.Header{}, Request: req}, nil
+			})
+		}}}
+		s, err := s3.OpenWith(ctx, uri+"&compression=none&multipart-upload=true&multipart-threshold=6000000", key(accessKey, secretKey), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, paths := source(t, 12_000_000)
+		if _, err := store.Copy(ctx, s, src, paths, nil); err == nil {
+			t.Error("the copy has succeeded")
+		}
+		s.Close()
+		if list := request(t, http.MethodGet, endpointOf(uri)+"/bucket?uploads="); !strings.Contains(list, "ListMultipartUploadsResult") || strings.Contains(list, "<UploadId>") {
+			t.Errorf("cancelled %t: uploads remain: %s", cancels, list)
+		}
+	}
+}
+
+// A roundTripper is a function that sends a request.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// endpointOf returns the URL of the server of a bucket.
+func endpointOf(uri string) string {
+	_, endpoint, _ := strings.Cut(uri, "endpoint=")
+	return endpoint
 }
 
 // The server accepts any signature.

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -40,7 +40,7 @@ func startVersity(t *testing.T) (uri string) {
 		cmd := exec.Command(program, "--port", addr, "--access", accessKey, "--secret", secretKey, "--quiet",
 			"posix", "--sidecar", filepath.Join(dir, "metadata"), filepath.Join(dir, "objects"))
 		if start(t, cmd, addr) {
-			createBucket(t, "http://"+addr+"/bucket")
+			request(t, http.MethodPut, "http://"+addr+"/bucket") // creates it
 			return "s3://bucket?endpoint=http://" + addr
 		}
 	}
@@ -88,9 +88,10 @@ func start(t *testing.T, cmd *exec.Cmd, addr string) bool {
 	return false
 }
 
-// createBucket creates a bucket, with a signature of AWS's own module.
-func createBucket(t *testing.T, url string) {
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, nil)
+// request sends a request without a body, with a signature of AWS's own module, and returns the text of the answer.
+func request(t *testing.T, method, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,11 +106,11 @@ func createBucket(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var text strings.Builder
-		resp.Write(&text)
-		t.Fatal("creating a bucket: ", text.String())
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: status %d, error %v: %s", method, url, resp.StatusCode, err, text)
 	}
+	return string(text)
 }
 
 // A lockedBuffer is a buffer that a program writes while the test reads it.
