@@ -75,12 +75,18 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 	if opts == nil {
 		opts = new(CopyOptions)
 	}
-	c := newCopying(dst, src, objects, opts)
+	if len(objects) == 0 {
+		return nil
+	}
+	var c *copying // nil before the first failure
 	ahead := make(readAhead)
 	for some := objects; len(some) > 0; {
 		read, err := withArchives(ctx, src, some, ahead, opts, func(ctx context.Context, imports iter.Seq2[Import, error]) error {
 			return AddMultiple(ctx, dst, len(some), imports, &opts.AddOptions)
 		})
+		if err == nil && c == nil {
+			return nil
+		}
 		if err == nil {
 			for _, info := range some {
 				delete(c.absent, info.Path)
@@ -92,6 +98,9 @@ func CopyObjects(ctx context.Context, dst, src Store, objects []*PathInfo, opts 
 				err = context.Cause(ctx)
 			}
 			return err
+		}
+		if c == nil {
+			c = newCopying(dst, src, objects, opts)
 		}
 		if some, err = c.resolve(ctx, some, read, err); err != nil {
 			return c.result(err)
@@ -120,6 +129,12 @@ func MissingFrom(ctx context.Context, dst, src Store, roots []storepath.Path, su
 // closureInfos returns the infos of a closure. If a reference is not valid in src, the info of
 // its referrer may be an old one from a cache, or damaged. Then src is queried again.
 func closureInfos(ctx context.Context, src Store, roots []storepath.Path) (infos []*PathInfo, err error) {
+	if paths, sorted, ok, err := querySortedClosure(ctx, src, roots); ok {
+		if err != nil {
+			return nil, err
+		}
+		return collectInfos(paths, sorted)
+	}
 	const most = 16
 	for again := 0; ; again++ {
 		infos = infos[:0]
@@ -133,6 +148,21 @@ func closureInfos(ctx context.Context, src Store, roots []storepath.Path) (infos
 			return infos, err
 		}
 	}
+}
+
+// collectInfos returns the infos of paths. If one is nil, the path has been deleted.
+func collectInfos(paths []storepath.Path, sequence iter.Seq2[*PathInfo, error]) ([]*PathInfo, error) {
+	infos := make([]*PathInfo, 0, len(paths))
+	for info, err := range sequence {
+		if err != nil {
+			return nil, err
+		}
+		if info == nil {
+			return nil, &NotFoundError{Path: paths[len(infos)]}
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
 }
 
 // refreshReferrers makes src refresh the infos that refer to a path, and reports whether one

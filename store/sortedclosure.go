@@ -29,13 +29,8 @@ func SortedClosure(ctx context.Context, s Store, roots ...storepath.Path) ([]sto
 
 // sortedClosure is [SortedClosure], and holds at most most infos.
 func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, most int) ([]storepath.Path, iter.Seq2[*PathInfo, error], error) {
-	limits := LimitsOf(s)
-	if q, ok := As[SortedClosureQuerier](s); ok && limits.Bytes == 0 && ClosureBudgetOf(ctx) == nil {
-		paths, infos, err := q.QuerySortedClosure(ctx, roots, limits)
-		// The walk reports the path whose references exceed a limit.
-		if _, exceeded := errors.AsType[*LimitError](err); !exceeded {
-			return paths, infos, err
-		}
+	if paths, infos, ok, err := querySortedClosure(ctx, s, roots); ok {
+		return paths, infos, err
 	}
 	w := newWalk(s)
 	held := make([]*PathInfo, 0, min(most, len(roots)))
@@ -60,4 +55,18 @@ func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, most in
 			}
 		}
 	}, nil
+}
+
+// querySortedClosure uses a [SortedClosureQuerier], and reports whether s is one that can answer.
+func querySortedClosure(ctx context.Context, s Store, roots []storepath.Path) (paths []storepath.Path, infos iter.Seq2[*PathInfo, error], ok bool, err error) {
+	limits := LimitsOf(s)
+	q, ok := As[SortedClosureQuerier](s)
+	if !ok || limits.Bytes > 0 || ClosureBudgetOf(ctx) != nil {
+		return nil, nil, false, nil
+	}
+	paths, infos, err = q.QuerySortedClosure(ctx, roots, limits)
+	if _, exceeded := errors.AsType[*LimitError](err); exceeded {
+		return nil, nil, false, nil // the walk reports the path whose references exceed the limit
+	}
+	return paths, infos, true, err
 }
