@@ -28,7 +28,8 @@ func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *de
 		if info == nil || info.CA.IsZero() {
 			continue
 		}
-		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, referencesOf(info))
+		content := e.addContent(name, info.CA, "", false)
+		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, content, referencesOf(info))
 		if err != nil {
 			return err
 		}

@@ -133,7 +133,8 @@ func fields(d *derivation.Derivation) (all []Input) {
 func (e *Explanation) addFixed(d *derivation.Derivation) error {
 	name, o := d.Outputs.At(0)
 	ca := o.ContentAddress()
-	path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), ca, storepath.References{})
+	content := e.addContent(name, ca, "", false)
+	path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), ca, content, storepath.References{})
 	if err != nil {
 		return err
 	}
