@@ -28,7 +28,8 @@ func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *de
 		if info == nil || info.CA.IsZero() {
 			continue
 		}
-		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, referencesOf(info))
+		content := e.addContent(name, info.CA, "", false)
+		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, content, referencesOf(info))
 		if err != nil {
 			return err
 		}
@@ -86,6 +87,7 @@ func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation,
 		}
 	}
 	if o.Store == nil {
+		e.addUnresolved()
 		return nil
 	}
 	var failed error
@@ -100,6 +102,7 @@ func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation,
 		return failed
 	}
 	if errors.As(err, new(*derivation.UnresolvedError)) {
+		e.addUnresolved()
 		return nil
 	}
 	if err != nil {
@@ -118,4 +121,12 @@ func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation,
 		Why: "All inputs are built, so the paths of their outputs replace them: as input sources, and in place of their placeholders. Nix builds this derivation, and its modulo hash gives the paths of the outputs.",
 	})
 	return e.addOutputs(resolved, hash.Hash, step, o)
+}
+
+// addUnresolved adds the step that says why a deferred derivation has no output paths.
+func (e *Explanation) addUnresolved() {
+	e.add(Step{
+		Name: StepResolved, Op: OpShow, Title: "The paths of the outputs are not known",
+		Why: "The outputs of an input are not built, or not in this store. When they are known, Nix replaces the inputs by them, and computes the paths from this resolved derivation.",
+	})
 }

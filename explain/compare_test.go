@@ -166,3 +166,19 @@ func TestAffects(t *testing.T) {
 		t.Errorf("the text is %s", text)
 	}
 }
+
+// A deferred derivation whose inputs are not built has no output paths, and the explanation says why.
+func TestUnresolved(t *testing.T) {
+	f := fakePackages{t, texts{}}
+	d := &derivation.Derivation{Name: "floating", Dir: storepath.DefaultDir, Platform: "x", Builder: "x"}
+	d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+	floating := f.finish(d)
+	tool := f.add("tool", "1", floating)
+	e := explainDrv(t, f, tool.Path)
+	if s := stepOf(t, e, explain.StepResolved, ""); s.Op != explain.OpShow || e.Kind != "deferred derivation" || len(e.Problems) > 0 {
+		t.Errorf("the explanation is %+v", e)
+	}
+	if in := stepOf(t, e, explain.StepModulo, "").Inputs[0]; in.Reason != explain.ReasonDeferred {
+		t.Errorf("the reason for the input is %s", in.Reason)
+	}
+}

@@ -35,9 +35,12 @@ func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivati
 	if err != nil {
 		return nil, err
 	}
+	if _, err := d.Path(); err != nil { // the store directory is unknown, or a path is invalid
+		return nil, err
+	}
 	e := &Explanation{Subject: string(path), Kind: kind.String() + " derivation"}
 	e.add(Step{
-		Name: StepFields, Op: OpShow, Text: d.String(), Inputs: fields(d), Title: "The fields of the derivation",
+		Name: StepFields, Op: OpShow, Inputs: fields(d), Title: "The fields of the derivation",
 		Why: "A derivation is a file in the notation ATerm. These are its fields, in order.",
 	})
 	if kind == derivation.Fixed {
@@ -133,7 +136,8 @@ func fields(d *derivation.Derivation) (all []Input) {
 func (e *Explanation) addFixed(d *derivation.Derivation) error {
 	name, o := d.Outputs.At(0)
 	ca := o.ContentAddress()
-	path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), ca, storepath.References{})
+	content := e.addContent(name, ca, "", false)
+	path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), ca, content, storepath.References{})
 	if err != nil {
 		return err
 	}

@@ -178,3 +178,43 @@ func checkPaths(t *testing.T, dir derivation.Directory, path storepath.Path, e *
 		}
 	}
 }
+
+// The derivations in Nix's own test data whose inputs are known, because they have none or a fixed output.
+func TestGoldenDerivations(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(testenv.NixData(t, "store/derivation"), "*", "*.drv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := derivation.Parse(string(b))
+		if err != nil || strings.HasPrefix(filepath.Base(file), "bad-") {
+			continue
+		}
+		if kind, err := d.Kind(); err != nil || kind != derivation.Fixed && d.InputDerivations.Len() > 0 {
+			continue
+		}
+		d.Name = strings.TrimSuffix(filepath.Base(file), ".drv")
+		if d.Dir == "" {
+			d.Dir = storepath.DefaultDir
+		}
+		path, err := d.Path()
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		explained++
+		runScript(t, "sh", e)
+	}
+	t.Logf("%d of %d derivations", explained, len(files))
+	if explained == 0 {
+		t.Error("no derivation was explained")
+	}
+}

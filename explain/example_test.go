@@ -14,7 +14,7 @@ func ExamplePath() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	e, err := explain.Path(&store.PathInfo{Path: "/nix/store/932qd371cw0gg3rycs2k64hm6h6h7syl-hello", CA: ca})
+	e, err := explain.Path(&store.PathInfo{Path: "/nix/store/932qd371cw0gg3rycs2k64hm6h6h7syl-hello", CA: ca}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

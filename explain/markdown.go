@@ -28,7 +28,7 @@ func (p *textPrinter) markdownStep(number int, s *Step) {
 		title += ", " + code(printable.Line(s.Output))
 	}
 	p.line(0, fmt.Sprintf("\n## %d. %s\n\n%s\n", number, title, s.Why))
-	shown := p.shownInputs(s.Inputs)
+	shown := s.Inputs[:p.shownOf(len(s.Inputs))]
 	for _, in := range shown {
 		text := "- " + code(p.cut(in.Name, maxShownValue)) + ": " + code(p.cut(in.Value, maxShownValue))
 		if in.From > 0 {

@@ -2,20 +2,32 @@ package explain
 
 import (
 	"fmt"
+	"io"
 
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
 
-// Path explains the path of a content-addressed object. The error is a [*NoContentAddressError] for any other object, whose path
-// follows from its deriver: see [Derivation]. It is a [*storepath.Error] for a content address that no path can have.
-func Path(info *store.PathInfo) (*Explanation, error) {
+// MaxContents is the size in bytes of the largest archive that [Path] shows.
+const MaxContents = 1 << 20
+
+// Path explains the path of a content-addressed object. archive is the archive of the object, and may be nil. If it is larger than
+// [MaxContents], Path does not read more of it, and the explanation begins with the hash of the contents.
+//
+// The error is a [*NoContentAddressError] for an object without content address, whose path follows from its deriver: see
+// [Derivation]. It is a [*storepath.Error] for a content address that no path can have, or an error of the archive.
+func Path(info *store.PathInfo, archive io.Reader) (*Explanation, error) {
 	if info.CA.IsZero() {
 		return nil, &NoContentAddressError{info.Path}
 	}
+	text, known, err := contentText(info, archive)
+	if err != nil {
+		return nil, err
+	}
 	e := &Explanation{Subject: string(info.Path), Kind: contentKind(info.CA)}
-	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, referencesOf(info))
+	content := e.addContent("", info.CA, text, known)
+	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, content, referencesOf(info))
 	if err != nil {
 		return nil, err
 	}
@@ -66,25 +78,12 @@ func contentKind(ca storepath.ContentAddress) string {
 	return "object addressed by the " + ca.Hash().Algorithm().String() + " of its archive"
 }
 
-// whyContent says of what the hash of a content address is computed.
-var whyContent = map[storepath.Method]string{
-	storepath.Text: "The hash of a text is the SHA-256 of its bytes.",
-	storepath.Flat: "With the method flat, the hash is computed from the bytes of the file.",
-	storepath.NAR:  "With the method nar, the hash is computed from the archive of the object. If the object refers to itself, its own hash part is replaced by zeros.",
-	storepath.Git:  "With the method git, the hash is the hash of the git blob or tree.",
-}
-
-// addContentAddress adds the steps from a content address to the store path, which it returns.
-func (e *Explanation) addContentAddress(output string, dir storepath.Dir, name string, ca storepath.ContentAddress, references storepath.References) (string, error) {
+// addContentAddress adds the steps from a content address to the store path, which it returns. content is the step of its hash.
+func (e *Explanation) addContentAddress(output string, dir storepath.Dir, name string, ca storepath.ContentAddress, content int, references storepath.References) (string, error) {
 	fingerprint, err := dir.FixedOutputFingerprint(name, ca, references)
 	if err != nil {
 		return "", err
 	}
-	content := e.add(Step{
-		Name: StepContent, Output: output, Op: OpJoin, Text: ca.Hash().Base16(),
-		Inputs: []Input{{Name: "content address", Value: ca.String()}, {Name: "method", Value: ca.Method().String()}, {Name: "algorithm", Value: ca.Hash().Algorithm().String()}},
-		Title:  "The hash of the contents", Why: whyContent[ca.Method()],
-	})
 	if ca.Method() == storepath.Text || ca.Method() == storepath.NAR && ca.Hash().Algorithm() == nixhash.SHA256 {
 		inputs := []Input{e.from("hash of the contents", content)}
 		for _, p := range references.Others {

@@ -45,7 +45,7 @@ func infoOf(t *testing.T, path storepath.Path, ca string, references []storepath
 
 func TestPath(t *testing.T) {
 	for _, c := range contentPaths {
-		e, err := explain.Path(infoOf(t, c.path, c.ca, c.references))
+		e, err := explain.Path(infoOf(t, c.path, c.ca, c.references), nil)
 		if err != nil {
 			t.Errorf("%s: %v", c.path, err)
 			continue
@@ -69,15 +69,15 @@ func TestPath(t *testing.T) {
 
 func TestPathErrors(t *testing.T) {
 	none := &store.PathInfo{Path: "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt"}
-	if _, err := explain.Path(none); !errors.As(err, new(*explain.NoContentAddressError)) {
+	if _, err := explain.Path(none, nil); !errors.As(err, new(*explain.NoContentAddressError)) {
 		t.Errorf("without content address: %v", err)
 	}
 	refers := infoOf(t, contentPaths[3].path, contentPaths[3].ca, []storepath.Path{contentPaths[0].path})
-	if _, err := explain.Path(refers); !errors.As(err, new(*storepath.Error)) {
+	if _, err := explain.Path(refers, nil); !errors.As(err, new(*storepath.Error)) {
 		t.Errorf("a flat file with references: %v", err)
 	}
 	other := infoOf(t, contentPaths[0].path, contentPaths[1].ca, nil)
-	e, err := explain.Path(other)
+	e, err := explain.Path(other, nil)
 	if err != nil || len(e.Problems) != 1 {
 		t.Errorf("another hash: %v, %v", e, err)
 	}

@@ -24,23 +24,19 @@ func (r *Rebuild) AppendText(dst []byte, o *TextOptions) []byte {
 		return p.dst
 	}
 	p.line(0, p.paint(bold, fmt.Sprintf("causes: %d", len(r.Causes))))
-	for i := range r.Causes {
+	causes, cascade := p.shownOf(len(r.Causes)), p.shownOf(len(r.Cascade))
+	for i := range causes {
 		p.cause(i+1, &r.Causes[i])
 	}
+	p.more(len(r.Causes) - causes)
 	if len(r.Cascade) == 0 {
 		return p.dst
 	}
 	p.line(0, p.paint(bold, fmt.Sprintf("built again only because of their inputs: %d", len(r.Cascade))))
-	shown := r.Cascade
-	if !o.Full {
-		shown = shown[:min(maxShownInputs, len(shown))]
-	}
-	for _, path := range shown {
+	for _, path := range r.Cascade[:cascade] {
 		p.line(3, printable.Line(string(path)))
 	}
-	if n := len(r.Cascade) - len(shown); n > 0 {
-		p.line(3, fmt.Sprintf("and %d more", n))
-	}
+	p.more(len(r.Cascade) - cascade)
 	return p.dst
 }
 

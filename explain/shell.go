@@ -44,7 +44,7 @@ func (e *Explanation) Script(dir string) (*Script, error) {
 		}
 	}
 	if dir != "" {
-		w.line("", "dir=$("+printf(dir)+")")
+		w.line("", "dir=$("+printf(dir+"/.")+")") // a shell drops a line feed at the end
 	}
 	for i := range e.Steps {
 		if err := w.step(i+1, &e.Steps[i]); err != nil {

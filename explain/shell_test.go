@@ -99,7 +99,7 @@ func runScript(t *testing.T, shell string, e *explain.Explanation) {
 func TestScriptOfPaths(t *testing.T) {
 	for _, shell := range []string{"sh", "bash"} {
 		for _, c := range contentPaths {
-			e, err := explain.Path(infoOf(t, c.path, c.ca, c.references))
+			e, err := explain.Path(infoOf(t, c.path, c.ca, c.references), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

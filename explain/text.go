@@ -19,9 +19,9 @@ type TextOptions struct {
 
 // The limits of the text form without [TextOptions.Full].
 const (
-	maxShownText   = 2000 // bytes of the text of a step
-	maxShownValue  = 200  // bytes of the value of an input
-	maxShownInputs = 24   // inputs of a step
+	maxShownText  = 2000 // bytes of the text of a step
+	maxShownValue = 200  // bytes of the value of an input
+	maxShownList  = 24   // elements of a list
 )
 
 // AppendText appends the explanation as text to dst. Each line feed, control character and byte that is not UTF-8 of the explained
@@ -110,16 +110,23 @@ func verdictColor(result string) paintCode {
 	return red
 }
 
-// shownInputs returns the inputs, or the first ones of a long list.
-func (p *textPrinter) shownInputs(inputs []Input) []Input {
+// shownOf returns how many elements of a list are shown.
+func (p *textPrinter) shownOf(n int) int {
 	if p.options.Full {
-		return inputs
+		return n
 	}
-	return inputs[:min(maxShownInputs, len(inputs))]
+	return min(n, maxShownList)
+}
+
+// more prints how many elements of a list are not shown.
+func (p *textPrinter) more(n int) {
+	if n > 0 {
+		p.line(3, fmt.Sprintf("- and %d more", n))
+	}
 }
 
 func (p *textPrinter) inputs(inputs []Input) {
-	shown := p.shownInputs(inputs)
+	shown := inputs[:p.shownOf(len(inputs))]
 	for _, in := range shown {
 		text := "- " + p.cut(in.Name, maxShownValue) + ": "
 		if in.From > 0 {
@@ -135,9 +142,7 @@ func (p *textPrinter) inputs(inputs []Input) {
 		}
 		p.line(3, text)
 	}
-	if n := len(inputs) - len(shown); n > 0 {
-		p.line(3, fmt.Sprintf("- and %d more", n))
-	}
+	p.more(len(inputs) - len(shown))
 }
 
 // text returns the text of a step, in which the results of earlier steps have a colour.

@@ -190,11 +190,21 @@ func (a *app) printScript(e *explain.Explanation, dir string) error {
 		return err
 	}
 	for _, f := range script.Files {
-		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte(f.Contents), 0o666); err != nil {
+		if err := createFile(filepath.Join(dir, f.Name), f.Contents); err != nil {
 			return err
 		}
 	}
 	return a.print(script.Text)
+}
+
+// createFile writes a new file. In a directory that other users may change, it follows no symlink and replaces nothing.
+func createFile(name, contents string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(contents)
+	return errors.Join(err, f.Close())
 }
 
 // explainArg explains the object that an argument names.

@@ -26,7 +26,7 @@ func explainName(ctx context.Context, src *drvSource, arg string, n storeName) (
 	if err != nil {
 		return nil, err
 	}
-	e, err := explain.Path(info)
+	e, err := explainContents(ctx, src, info)
 	if !errors.As(err, new(*explain.NoContentAddressError)) {
 		return e, err
 	}
@@ -39,6 +39,19 @@ func explainName(ctx context.Context, src *drvSource, arg string, n storeName) (
 		return nil, err
 	}
 	return explainRead(ctx, src, d, outputs)
+}
+
+// explainContents explains a content-addressed object, with its contents if they are small.
+func explainContents(ctx context.Context, src *drvSource, info *store.PathInfo) (*explain.Explanation, error) {
+	if info.CA.IsZero() || info.NARSize > explain.MaxContents {
+		return explain.Path(info, nil)
+	}
+	archive, err := store.ReadNAR(ctx, src.store, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return explain.Path(info, archive)
 }
 
 // explainDerivation explains a derivation, or some outputs of it.

@@ -1,0 +1,93 @@
+package explain
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// contentText returns the text of whose hash the content address of an object consists, and whether it is known. It reads the text
+// from the archive of the object, which may be nil. The text of a large object, and of a git tree, is not known.
+func contentText(info *store.PathInfo, archive io.Reader) (text string, known bool, err error) {
+	if archive == nil {
+		return "", false, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(archive, MaxContents+1))
+	if err != nil || len(b) > MaxContents {
+		return "", false, err
+	}
+	if info.CA.Method() == storepath.NAR {
+		return archiveText(info, string(b)), true, nil
+	}
+	r := nar.NewReader(bytes.NewReader(b))
+	entry, err := r.Next()
+	if err != nil {
+		return "", false, err
+	}
+	if entry.Kind != nar.Regular {
+		return "", false, nil
+	}
+	file, err := io.ReadAll(r)
+	if err != nil {
+		return "", false, err
+	}
+	if info.CA.Method() == storepath.Git {
+		return fmt.Sprintf("blob %d\x00%s", len(file), file), true, nil
+	}
+	return string(file), true, nil
+}
+
+// archiveText returns the text that is hashed for an archive: the archive itself, or, if the object refers to itself, with zeros in
+// place of its hash part. Nix up to 2.16 and from 2.35 on then appends the offsets of the hash part.
+func archiveText(info *store.PathInfo, archive string) string {
+	if !referencesOf(info).Self {
+		return archive
+	}
+	part := info.Path.HashPart()
+	var offsets strings.Builder
+	for at := 0; ; {
+		next := strings.Index(archive[at:], part)
+		if next < 0 {
+			break
+		}
+		at += next
+		fmt.Fprintf(&offsets, "|%d", at)
+		at += len(part)
+	}
+	text := strings.ReplaceAll(archive, part, strings.Repeat("\x00", len(part)))
+	if withOffsets := text + offsets.String(); nixhash.Sum(info.CA.Hash().Algorithm(), []byte(withOffsets)) == info.CA.Hash() {
+		return withOffsets
+	}
+	return text
+}
+
+// whyContent says of what the hash of a content address is computed.
+var whyContent = map[storepath.Method]string{
+	storepath.Text: "The hash of a text is the SHA-256 of its bytes.",
+	storepath.Flat: "With the method flat, the hash is computed from the bytes of the file.",
+	storepath.NAR:  "With the method nar, the hash is computed from the archive of the object. If the object refers to itself, its own hash part is replaced by zeros.",
+	storepath.Git:  "With the method git, the hash is the hash of the git blob or tree.",
+}
+
+// addContent adds the step for the hash of the contents, and returns its number.
+func (e *Explanation) addContent(output string, ca storepath.ContentAddress, text string, known bool) int {
+	s := Step{
+		Name: StepContent, Output: output, Op: OpJoin, Text: ca.Hash().Base16(), Title: "The hash of the contents", Why: whyContent[ca.Method()],
+		Inputs: []Input{
+			{Name: "content address", Value: ca.String()}, {Name: "method", Value: ca.Method().String()},
+			{Name: "algorithm", Value: ca.Hash().Algorithm().String()},
+		},
+	}
+	if known {
+		s.Op, s.Text = HashOp(ca.Hash().Algorithm()), text
+	}
+	n := e.add(s)
+	e.check("the hash of the contents", e.Steps[n-1].Result, ca.Hash().Base16())
+	return n
+}
