@@ -9,14 +9,21 @@ import (
 	"testing"
 )
 
-const profilesPage = "../../docs/profiles.md"
+// runPages are pages whose console blocks are one session of a shell.
+var runPages = []string{"../../docs/profiles.md", "../../docs/garbage-collection.md"}
 
 var generationTime = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 
-// TestProfilesPage runs the commands of docs/profiles.md in order, in one shell, and compares the output. With -update it
-// writes the output into the page.
-func TestProfilesPage(t *testing.T) {
-	text, err := os.ReadFile(profilesPage)
+// TestRunPages runs the commands of each page in order, in one shell, and compares the output. With -update it writes the
+// output into the page.
+func TestRunPages(t *testing.T) {
+	for _, page := range runPages {
+		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) { checkRunPage(t, page) })
+	}
+}
+
+func checkRunPage(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +48,7 @@ func TestProfilesPage(t *testing.T) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(profilesPage, []byte(page+rest), 0o666); err != nil {
+		if err := os.WriteFile(file, []byte(page+rest), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-// Command write is the builder in the page on how a build is made. It prints what is in the store, and writes its
+// Command write is the builder in the page on how a build is made. It lists the store, and writes its
 // arguments to its output, a line each. The word OUT stands for the path of the output.
 package main
 
