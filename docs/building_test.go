@@ -15,6 +15,7 @@ import (
 	"pix/builder"
 	"pix/builder/sandbox"
 	"pix/derivation"
+	"pix/localstore"
 	"pix/store"
 	"pix/storepath"
 )
@@ -28,10 +29,11 @@ func TestMain(m *testing.M) {
 type workshop struct {
 	t     *testing.T
 	store store.Store
+	root  string // the directory of the store
 }
 
-// newWorkshop compiles the program of that name, and opens a new store.
-func newWorkshop(t *testing.T, program string) *workshop {
+// newWorkshop compiles the program of that name, and opens a new store, which fetches from the substituters.
+func newWorkshop(t *testing.T, program string, substituters ...string) *workshop {
 	t.Helper()
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skipf("this machine has no sandbox: %v", err)
@@ -43,15 +45,16 @@ func newWorkshop(t *testing.T, program string) *workshop {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s, err := pix.Open(t.Context(), filepath.Join(dir, "store"), &pix.Options{NoEnvironment: true, Builds: &pix.Builds{Options: builder.Options{
-		System: "x86_64-linux", Cores: 4,
+	root := filepath.Join(dir, "store")
+	s, err := pix.Open(t.Context(), root, &pix.Options{NoEnvironment: true, Substituters: substituters, Local: &localstore.Options{NoSignatures: true}, Builds: &pix.Builds{Options: builder.Options{
+		System: "x86_64-linux", SystemFeatures: []string{"ca-derivations"}, Cores: 4,
 		SandboxPaths: []builder.SandboxPath{{Target: "/bin/" + program, Source: file, ReadOnly: true}},
 		Shell:        file, // so that the page does not depend on the machine
 		LogCommand:   "pix log",
 	}}})
 	checkErr(t, err)
 	t.Cleanup(func() { s.Close() })
-	return &workshop{t, s}
+	return &workshop{t, s, root}
 }
 
 // add adds a derivation whose builder is /bin/look.

@@ -17,7 +17,7 @@ func TestContents(t *testing.T) {
 	for _, p := range listed {
 		text, err := os.ReadFile(p.Name + ".md")
 		checkErr(t, err)
-		if string(text) != p.Markdown {
+		if string(text) != p.Markdown && !*update { // another test has just written the page
 			t.Errorf("the text of %s is not its file", p.Name)
 		}
 		if !strings.HasPrefix(p.Markdown, "# "+p.Title+"\n") || p.Title == "" || p.Summary == "" || p.Part == "" || len(p.Summary) > 80 {

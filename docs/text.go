@@ -145,7 +145,7 @@ func (w *textWriter) inline(n ast.Node) string {
 		case *ast.Emphasis:
 			b.WriteString(w.styled(w.inline(c), bold))
 		case *ast.Link:
-			b.WriteString(w.inline(c) + w.reference(targetOf(w.page, string(c.Destination))))
+			b.WriteString(w.inline(c) + w.reference(targetOf(w.page, string(c.Destination)), plain(c, w.source)))
 		case *ast.AutoLink:
 			b.Write(c.Label(w.source))
 		case *ast.RawHTML:
@@ -156,9 +156,11 @@ func (w *textWriter) inline(n ast.Node) string {
 	return b.String()
 }
 
-// reference returns what follows the text of a link.
-func (w *textWriter) reference(to target) string {
+// reference returns the addition to a link with this text. A text that is the name of the page needs none.
+func (w *textWriter) reference(to target, text string) string {
 	switch {
+	case to.anchor == "" && strings.TrimSuffix(text, ".md") == to.page:
+		return ""
 	case to.url != "":
 		return " <" + to.url + ">"
 	case to.page == "" || to.page == w.page:

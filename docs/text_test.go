@@ -7,12 +7,12 @@ import (
 	"pix/docs"
 )
 
-const textPage = "# The title\n\nSome *words* and `code` that are [linked](building.md#the-sandbox), [here](#x), [there](https://go.dev) and [in Go](x.go).\n\n" +
+const textPage = "# The title\n\nSome *words* and `code` that are [linked](building.md#the-sandbox), [nar.md](nar.md), [here](#x), [there](https://go.dev) and [in Go](x.go).\n\n" +
 	"- one\n- two, which is so long that it needs two lines\n  1. a\n  2. b\n\n## Facts\n\n| name | what it is |\n|---|---|\n| `a` | short |\n| b | a text that is too long for one line of this table |\n\n```go x\nfunc f() {\n\treturn\n}\n```\n"
 
 func TestText(t *testing.T) {
 	want := "The title\n=========\n\n" +
-		"  Some words and `code` that are linked\n  (building#the-sandbox), here, there\n  <https://go.dev> and in Go.\n\n" +
+		"  Some words and `code` that are linked\n  (building#the-sandbox), nar.md, here,\n  there <https://go.dev> and in Go.\n\n" +
 		"  - one\n  - two, which is so long that it needs\n    two lines\n    1. a\n    2. b\n\n" +
 		"Facts\n\n  name  what it is\n  ----  --------------------------------\n  `a`   short\n  b     a text that is too long for one\n        line of this table\n\n" +
 		"    func f() {\n    \treturn\n    }\n"

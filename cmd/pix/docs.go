@@ -102,7 +102,10 @@ type docsMatchJSON struct {
 func (a *app) printContents(o docsOptions) error {
 	var b strings.Builder
 	var objects []docsPageJSON
-	part, columns := "", columnsOf(a.stdout)
+	part, columns, indent := "", columnsOf(a.stdout), 0
+	for _, p := range docs.Pages() {
+		indent = max(indent, len(p.Name)+4)
+	}
 	for _, p := range docs.Pages() {
 		objects = append(objects, docsPageJSON{Name: p.Name, Part: p.Part, Title: p.Title, Summary: p.Summary})
 		if p.Part != part {
@@ -112,7 +115,6 @@ func (a *app) printContents(o docsOptions) error {
 			part = p.Part
 			b.WriteString(part + ":\n")
 		}
-		const indent = 22
 		fmt.Fprintf(&b, "  %-*s%s\n", indent-2, p.Name, fill(p.Summary, indent, columns))
 	}
 	return a.printEither(b.String(), objects, o.asJSON)

@@ -9,17 +9,21 @@ import (
 	"testing"
 )
 
+// runPages are pages whose console blocks are one session of a shell.
+var runPages = []string{"../../docs/profiles.md", "../../docs/garbage-collection.md", "../../docs/pushing.md"}
+
 var generationTime = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 
-func TestProfilesPage(t *testing.T) { testPage(t, "../../docs/profiles.md") }
+// TestRunPages runs the commands of each page in order, in one shell, and compares the output. With -update it writes the
+// output into the page.
+func TestRunPages(t *testing.T) {
+	for _, page := range runPages {
+		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) { checkRunPage(t, page) })
+	}
+}
 
-func TestPushingPage(t *testing.T) { testPage(t, "../../docs/pushing.md") }
-
-// testPage runs the commands of a page in order, in one shell, and compares the output. With -update it writes the output
-// into the page.
-func testPage(t *testing.T, name string) {
-	t.Helper()
-	text, err := os.ReadFile(name)
+func checkRunPage(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +48,7 @@ func testPage(t *testing.T, name string) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(name, []byte(page+rest), 0o666); err != nil {
+		if err := os.WriteFile(file, []byte(page+rest), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

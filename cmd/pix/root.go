@@ -62,7 +62,7 @@ func newRoot(a *app) *cobra.Command {
 		Use:   "pix",
 		Short: "Work on Nix stores",
 		Long: `pix works on Nix stores. It uses the protocol of the Nix daemon, and needs no nix command. On a
-machine without Nix it has a store of its own.
+machine without Nix it has a store of its own. 'pix docs' prints the documentation.
 
 Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2 usage error,
 3 could not be determined (no store, connection lost), 130 interrupted.`,
