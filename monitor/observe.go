@@ -71,17 +71,22 @@ func (o *observer) run() {
 	for o.ends < 2 {
 		<-o.tap.wake
 		time.Sleep(batchDelay)
-		for {
-			b = o.tap.swap(b)
-			if len(b.pieces) == 0 {
-				break
-			}
-			o.process(b)
-			o.installSkimmers()
-			o.record.flush()
-		}
+		b = o.step(b)
 	}
 	o.m.memory.give(len(b.data))
+}
+
+// step processes the pieces that wait, until there are none. It reuses the buffers of the batch before.
+func (o *observer) step(b batch) batch {
+	for {
+		b = o.tap.swap(b)
+		if len(b.pieces) == 0 {
+			return b
+		}
+		o.process(b)
+		o.installSkimmers()
+		o.record.flush()
+	}
 }
 
 func (o *observer) process(b batch) {

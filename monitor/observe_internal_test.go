@@ -31,17 +31,17 @@ func observe(t testing.TB, parts []sent) []*Event {
 	m := &Monitor{Handle: func(e *Event) { events = append(events, e) }}
 	tap := newTap(&m.memory, maxQueued, false)
 	o := newObserver(m, 1, tap, nil)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		o.run()
-	}()
+	var b batch
 	for _, p := range parts {
 		tap.push(p.from, p.b)
+		if len(p.b)%2 == 0 { // else with the next part
+			b = o.step(b)
+		}
 	}
 	tap.end(FromClient, nil)
 	tap.end(FromDaemon, nil)
-	<-done
+	o.m.memory.give(len(o.step(b).data))
+	o.finish()
 	if used := m.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes of memory were not given back", used)
 	}
@@ -437,5 +437,22 @@ func TestTotals(t *testing.T) {
 	}
 	if lines := strings.Count(s.String(), "\n"); lines != 4 {
 		t.Errorf("got %d lines:\n%s", lines, s)
+	}
+}
+
+// A conversation with wrong bits anywhere does not crash the observer.
+func TestDamage(t *testing.T) {
+	for range 3000 {
+		parts := conversationOf(t, conversationVersions[rand.IntN(len(conversationVersions))])
+		for range 1 + rand.IntN(4) {
+			if b := parts[rand.IntN(len(parts))].b; len(b) > 0 {
+				b[rand.IntN(len(b))] ^= 1 << rand.IntN(8)
+			}
+		}
+		for _, e := range observe(t, parts) {
+			if e.Raw != nil && strings.HasPrefix(e.Raw.Reason, "panic") {
+				t.Fatal(e)
+			}
+		}
 	}
 }
