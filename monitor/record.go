@@ -162,7 +162,7 @@ func (r *Recorder) add(line string) {
 // queueLimit returns how many bytes of a connection may wait. With the contents there are more.
 func (r *Recorder) queueLimit() int {
 	if r != nil && r.Bodies {
-		return 8 * maxQueued
+		return 2 * maxQueued
 	}
 	return maxQueued
 }
