@@ -94,15 +94,15 @@ func (t *tap) add(p piece, b []byte) {
 	t.batch.pieces = append(t.batch.pieces, p)
 	t.batch.data = append(t.batch.data, b...)
 	if len(t.batch.pieces) == 1 {
-		signal(t.wake)
+		wake(t.wake)
 	}
 	if before < urgentAt && len(t.batch.data) >= urgentAt || p.kind == pieceEnd {
-		signal(t.urgent)
+		wake(t.urgent)
 	}
 }
 
-// signal puts a token into a channel, unless it has one.
-func signal(c chan struct{}) {
+// wake puts a token into a channel, unless it has one.
+func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
