@@ -442,7 +442,7 @@ func TestTotals(t *testing.T) {
 
 // A conversation with wrong bits anywhere does not crash the observer.
 func TestDamage(t *testing.T) {
-	for range 3000 {
+	for range 1000 {
 		parts := conversationOf(t, conversationVersions[rand.IntN(len(conversationVersions))])
 		for range 1 + rand.IntN(4) {
 			if b := parts[rand.IntN(len(parts))].b; len(b) > 0 {

@@ -32,6 +32,7 @@ type proxy struct {
 	socket  string
 	daemons chan net.Conn // the daemon's ends of the connections
 	stop    func()
+	gate    chan struct{} // the handler waits for it, unless it is nil
 
 	mu     sync.Mutex
 	events []*monitor.Event
@@ -40,7 +41,13 @@ type proxy struct {
 // newProxy starts a monitor in front of a daemon that the test plays.
 func newProxy(t testing.TB) *proxy {
 	t.Helper()
-	p := &proxy{daemons: make(chan net.Conn)}
+	return newGatedProxy(t, nil)
+}
+
+// newGatedProxy starts a monitor whose handler waits until gate is closed, if it is not nil.
+func newGatedProxy(t testing.TB, gate chan struct{}) *proxy {
+	t.Helper()
+	p := &proxy{daemons: make(chan net.Conn), gate: gate}
 	dir := socketDir(t)
 	behind, err := net.Listen("unix", filepath.Join(dir, "behind"))
 	if err != nil {
@@ -94,6 +101,9 @@ func (p *proxy) serve(t testing.TB, dir, behind string) {
 	t.Helper()
 	p.t, p.socket = t, filepath.Join(dir, "socket")
 	p.Monitor = &monitor.Monitor{Dial: monitor.DialUnix(behind), Handle: func(e *monitor.Event) {
+		if p.gate != nil {
+			<-p.gate
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.events = append(p.events, e)
@@ -308,13 +318,8 @@ func TestNoDaemon(t *testing.T) {
 // A handler that blocks does not delay connections.
 func TestSlowHandler(t *testing.T) {
 	testenv.NoLeak(t)
-	p := newProxy(t)
 	release := make(chan struct{})
-	handle := p.Handle
-	p.Handle = func(e *monitor.Event) {
-		<-release
-		handle(e)
-	}
+	p := newGatedProxy(t, release)
 	client, daemon := p.dial()
 	block := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
 	for range 20 { // more than waits for the decoder
