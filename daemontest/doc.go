@@ -32,6 +32,10 @@
 //
 //	pix --trace hello.trace --trace-bodies add-text hello.txt hello
 //
+// or any program with a monitor in front of the daemon, and --bodies if it downloads:
+//
+//	pix monitor --record hello.trace -- nix store add hello.txt
+//
 // or with the Trace of daemon.Options and its TraceBody -1. [Replay] is a daemon that sends the
 // recorded replies, and fails the test if the program does not send the recorded requests:
 //

@@ -59,7 +59,7 @@ func newObserver(m *Monitor, conn int, t *tap, record *recording) *observer {
 
 // batchDelay is how long the decoder waits for more pieces after the first one. Otherwise the
 // system would wake it for each message, at the cost of client and daemon.
-const batchDelay = time.Millisecond
+const batchDelay = 10 * time.Millisecond
 
 // run decodes until both sides have closed their streams.
 func (o *observer) run() {
@@ -67,21 +67,32 @@ func (o *observer) run() {
 	for _, s := range o.streams {
 		s.run()
 	}
+	delay := time.NewTimer(batchDelay)
+	defer delay.Stop()
 	var b batch
 	for o.ends < 2 {
 		<-o.tap.wake
-		time.Sleep(batchDelay)
-		for {
-			b = o.tap.swap(b)
-			if len(b.pieces) == 0 {
-				break
-			}
-			o.process(b)
-			o.installSkimmers()
-			o.record.flush()
+		delay.Reset(batchDelay)
+		select {
+		case <-o.tap.urgent:
+		case <-delay.C:
 		}
+		b = o.step(b)
 	}
 	o.m.memory.give(len(b.data))
+}
+
+// step processes the pieces that wait, until there are none. It reuses the buffers of the batch before.
+func (o *observer) step(b batch) batch {
+	for {
+		b = o.tap.swap(b)
+		if len(b.pieces) == 0 {
+			return b
+		}
+		o.process(b)
+		o.installSkimmers()
+		o.record.flush()
+	}
 }
 
 func (o *observer) process(b batch) {

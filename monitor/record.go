@@ -162,7 +162,7 @@ func (r *Recorder) add(line string) {
 // queueLimit returns how many bytes of a connection may wait. With the contents there are more.
 func (r *Recorder) queueLimit() int {
 	if r != nil && r.Bodies {
-		return 8 * maxQueued
+		return 2 * maxQueued
 	}
 	return maxQueued
 }
@@ -274,6 +274,7 @@ type bodyRecorder struct {
 	from Direction
 	hash hash.Hash
 	size int64
+	data []byte // with Bodies: contents without a line
 }
 
 func (r *recording) body(at time.Time, from Direction) *bodyRecorder {
@@ -287,17 +288,34 @@ func (b *bodyRecorder) write(p []byte) {
 	switch {
 	case b == nil || len(p) == 0:
 	case b.Bodies:
-		b.line(b.at, b.from.arrow(), protocol.TraceData(p, -1))
+		if b.data = append(b.data, p...); len(b.data) >= bodyLine { // a client may send many small frames
+			b.writeData()
+		}
 	default:
 		b.size += int64(len(p))
 		b.hash.Write(p)
 	}
 }
 
+// bodyLine is the size in bytes from which on the contents get a line.
+const bodyLine = 32 << 10
+
+// writeData records the contents that have no line yet.
+func (b *bodyRecorder) writeData() {
+	if len(b.data) > 0 {
+		b.line(b.at, b.from.arrow(), protocol.TraceData(b.data, -1))
+		b.data = b.data[:0]
+	}
+}
+
 // end ends a body. If some of it was not seen, there is no hash.
 func (b *bodyRecorder) end(at time.Time, whole bool) {
+	if b == nil {
+		return
+	}
+	b.writeData()
 	switch {
-	case b == nil || b.Bodies && whole:
+	case b.Bodies && whole:
 	case !whole:
 		b.add(fmt.Sprintf("# bytes of the last body of connection %d are missing", b.number))
 	default:

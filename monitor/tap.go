@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	maxQueued = 8 << 20   // bytes of one connection that wait for the decoder
+	maxQueued = 32 << 20  // bytes of one connection that wait for the decoder
 	maxMemory = 256 << 20 // bytes of all connections that wait, or that belong to values that are being decoded
 	rawStart  = 64        // first bytes of a raw piece that are shown
+	urgentAt  = 128 << 10 // bytes that wait, from which on the decoder does not wait for more
 	keptSlab  = 256 << 10 // a larger buffer is not kept for the next pieces
 )
 
@@ -42,6 +43,7 @@ type batch struct {
 // lock for the time of a copy of at most one piece, and never waits for the decoder.
 type tap struct {
 	wake   chan struct{} // has a token if there are pieces
+	urgent chan struct{} // has a token if there are many
 	memory *budget
 
 	mu       sync.Mutex
@@ -56,7 +58,7 @@ type tap struct {
 }
 
 func newTap(memory *budget, limit int, bodies bool) *tap {
-	return &tap{wake: make(chan struct{}, 1), memory: memory, limit: limit, bodies: bodies}
+	return &tap{wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), memory: memory, limit: limit, bodies: bodies}
 }
 
 // push adds bytes of a direction.
@@ -88,14 +90,23 @@ func (t *tap) fits(n int) bool {
 
 // add appends a piece, and wakes the decoder if it was the first.
 func (t *tap) add(p piece, b []byte) {
-	if len(t.batch.pieces) == 0 {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
-	}
+	before := len(t.batch.data)
 	t.batch.pieces = append(t.batch.pieces, p)
 	t.batch.data = append(t.batch.data, b...)
+	if len(t.batch.pieces) == 1 {
+		wake(t.wake)
+	}
+	if before < urgentAt && len(t.batch.data) >= urgentAt || p.kind == pieceEnd {
+		wake(t.urgent)
+	}
+}
+
+// wake puts a token into a channel, unless it has one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // addRaw adds the size and the first bytes. Pieces that were not taken yet are merged, so that a

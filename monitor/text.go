@@ -34,7 +34,7 @@ func (e *Event) String() string {
 	case e.Close != nil:
 		text = e.Close.text()
 	}
-	return fmt.Sprintf("%s %d %s", e.Time.Format("15:04:05.000000"), e.Conn, text)
+	return e.Time.Format("15:04:05.000000") + " " + strconv.Itoa(e.Conn) + " " + text
 }
 
 func (c *Client) text() string {
@@ -80,22 +80,28 @@ func showFeatures(of string, names []string) string {
 }
 
 func (op *Operation) text() string {
-	text := strings.TrimSuffix(op.Name+" "+plain(op.Request), " ")
+	b := make([]byte, 0, 256)
+	b = append(b, op.Name...)
+	if op.Request != "" {
+		b = append(append(b, ' '), plain(op.Request)...)
+	}
 	switch {
 	case op.Error != "":
-		text += " ✗ " + plain(op.Error)
+		b = append(append(b, " ✗ "...), plain(op.Error)...)
 	case op.Unfinished != "":
-		text += " ✗ " + op.Unfinished
+		b = append(append(b, " ✗ "...), op.Unfinished...)
 	case op.Reply != "":
-		text += " ⇒ " + plain(op.Reply)
+		b = append(append(b, " ⇒ "...), plain(op.Reply)...)
 	default:
-		text += " ⇒ done"
+		b = append(b, " ⇒ done"...)
 	}
-	text += fmt.Sprintf(" (%s, up %s, down %s", showTime(op.Latency), showSize(op.Up), showSize(op.Down))
+	b = append(append(b, " ("...), showTime(op.Latency)...)
+	b = append(append(b, ", up "...), showSize(op.Up)...)
+	b = append(append(b, ", down "...), showSize(op.Down)...)
 	if op.Logs > 0 {
-		text += fmt.Sprintf(", %d log lines", op.Logs)
+		b = fmt.Appendf(b, ", %d log lines", op.Logs)
 	}
-	return text + ")"
+	return string(append(b, ')'))
 }
 
 func (r *Raw) text() string {
@@ -121,6 +127,9 @@ func (c *Close) text() string {
 // printable.
 func plain(s string) string {
 	s = shorten(strings.TrimSpace(s))
+	if isPlainASCII(s) { // nearly always
+		return s
+	}
 	if strings.IndexFunc(s, isUnsafe) < 0 && utf8.ValidString(s) {
 		return s
 	}
@@ -134,6 +143,15 @@ func quoteWord(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
+}
+
+func isPlainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func isUnsafe(r rune) bool { return r != ' ' && (!unicode.IsPrint(r) || r == utf8.RuneError) }
@@ -153,7 +171,7 @@ func shorten(s string) string {
 func showTime(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
-		return fmt.Sprintf("%d µs", d.Microseconds())
+		return strconv.FormatInt(d.Microseconds(), 10) + " µs"
 	case d < time.Second:
 		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 	}
@@ -163,7 +181,7 @@ func showTime(d time.Duration) string {
 func showSize(n int64) string {
 	const unit = 1024
 	if n < 10*unit {
-		return fmt.Sprintf("%d B", n)
+		return strconv.FormatInt(n, 10) + " B"
 	}
 	f, i := float64(n)/unit, 0
 	for ; f >= unit && i < 3; i++ {

@@ -55,9 +55,12 @@ type textEncoder struct {
 	most int // how many bytes of a long text are shown; all if negative
 }
 
+// lineSize is the capacity in bytes of a new line. Most lines fit into it.
+const lineSize = 384
+
 // traceEncoder returns a codec that appends to a line, and its form, which holds the line.
 func (p Params) traceEncoder(line string, most int) (*codec, *textEncoder) {
-	form := &textEncoder{out: []byte(line), most: most}
+	form := &textEncoder{out: append(make([]byte, 0, lineSize), line...), most: most}
 	return &codec{Params: p, form: form}, form
 }
 
@@ -80,7 +83,16 @@ func (e *textEncoder) show(field, value string) {
 		e.out = append(e.out, ' ')
 	}
 	e.first = false
-	e.out = append(append(e.out, e.label(field)...), value...)
+	if field != e.omitted { // the label, without an allocation
+		at := len(e.out)
+		e.out = append(append(e.out, field...), '=')
+		for i := at; i < at+len(field); i++ {
+			if e.out[i] == ' ' {
+				e.out[i] = '-'
+			}
+		}
+	}
+	e.out = append(e.out, value...)
 }
 
 // cut quotes a text with quote. It cuts a long text, and appends its length.
