@@ -15,17 +15,43 @@ import (
 // contents are the loaded closure, and values that are computed from it once.
 type contents struct {
 	*closure.Closure
+	dir   storepath.Dir
 	roots []storepath.Path // the given ones, or the paths that no other path needs
 
-	mu   sync.Mutex
-	body *body // of /api/closure; nil before the first request
+	mu     sync.Mutex
+	json   *closureJSON // nil before the first request
+	text   keptBody     // of /api/closure
+	layout keptBody     // of /api/layout
 }
 
-func newContents(c *closure.Closure, roots []storepath.Path) *contents {
+// A keptBody is the body of a response that is computed once.
+type keptBody struct{ *body }
+
+// get returns the body, from the value that compute returns at the first call without an error.
+func (k *keptBody) get(compute func() (any, error)) (*body, error) {
+	if k.body != nil {
+		return k.body, nil
+	}
+	v, err := compute()
+	if err != nil {
+		return nil, err
+	}
+	b, err := marshal(v)
+	if err == nil {
+		err = b.compress()
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.body = b
+	return b, nil
+}
+
+func newContents(dir storepath.Dir, c *closure.Closure, roots []storepath.Path) *contents {
 	if len(roots) == 0 {
 		roots = topPaths(c)
 	}
-	return &contents{Closure: c, roots: roots}
+	return &contents{Closure: c, dir: dir, roots: roots}
 }
 
 // topPaths returns paths whose closure is everything: the paths that no other path needs, and one path of each cycle.
@@ -103,7 +129,7 @@ func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 	for i, path := range paths {
 		index[path] = int32(i)
 	}
-	j := &closureJSON{Paths: make([]string, len(paths)), Sizes: make([]uint64, len(paths)), AddedSizes: make([]uint64, len(paths)),
+	j := &closureJSON{StoreDir: string(c.dir), Paths: make([]string, len(paths)), Sizes: make([]uint64, len(paths)), AddedSizes: make([]uint64, len(paths)),
 		Dominators: make([]int32, len(paths)), First: make([]int32, 1, len(paths)+1), Self: []int32{}, References: []int32{}, Roots: []int32{}}
 	if closures != nil {
 		j.ClosureSizes = make([]uint64, len(paths))
@@ -137,33 +163,29 @@ func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 
 // serveClosure answers with the closure, which is computed at the first request.
 func (h *Handler) serveClosure(w http.ResponseWriter, r *http.Request) error {
-	b, err := h.contents.closureBody(r.Context(), h.store.Dir())
+	b, err := h.contents.closureBody(r.Context())
 	if err != nil {
 		return err
 	}
 	return writeBody(w, r, jsonType, b)
 }
 
-// closureBody returns the closure as JSON. Requests that wait for its computation do not end with their clients, so one
-// holds the lock for seconds at most.
-func (c *contents) closureBody(ctx context.Context, dir storepath.Dir) (*body, error) {
+// closureBody returns the closure as JSON. Another request waits for the computation of the first one, which takes seconds
+// at most, even if its own client has gone.
+func (c *contents) closureBody(ctx context.Context) (*body, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.body != nil {
-		return c.body, nil
+	return c.text.get(func() (any, error) { return c.closureJSON(ctx) })
+}
+
+// closureJSON computes the sizes at the first call. The caller holds the lock.
+func (c *contents) closureJSON(ctx context.Context) (*closureJSON, error) {
+	if c.json == nil {
+		j, err := c.newClosureJSON(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.json = j
 	}
-	j, err := c.newClosureJSON(ctx)
-	if err != nil {
-		return nil, err
-	}
-	j.StoreDir = string(dir)
-	b, err := marshal(j)
-	if err == nil {
-		err = b.compress()
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.body = b
-	return b, nil
+	return c.json, nil
 }

@@ -59,6 +59,10 @@ export class Closure {
     return this.bases.length;
   }
 
+  get referenceCount(): number {
+    return this.references.length;
+  }
+
   // reverse returns the opposite of the references.
   private reverse(): [Int32Array, Int32Array] {
     const first = new Int32Array(this.length + 1);

@@ -4,6 +4,10 @@ import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
 import { visible } from "./text.ts";
+import type { LayoutJSON } from "./view.ts";
+import { builds } from "./views/builds.ts";
+import { compare } from "./views/compare.ts";
+import { graph } from "./views/graph.ts";
 import { path } from "./views/path/path.ts";
 import { paths } from "./views/paths.ts";
 import { treemap } from "./views/treemap.ts";
@@ -14,7 +18,9 @@ async function start(): Promise<void> {
   try {
     await startSession();
     const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
-    new Shell(app, { closure: new Closure(json), summary, live: true }, [paths, treemap, path]).start();
+    let layout: Promise<LayoutJSON> | null = null;
+    const context = { closure: new Closure(json), summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")) };
+    new Shell(app, context, [paths, treemap, graph, compare, builds, path]).start();
     performance.mark("ready");
   } catch (error) {
     replace(app, h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
