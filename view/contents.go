@@ -77,18 +77,18 @@ type summaryJSON struct {
 	HasContents bool `json:"hasContents"`
 }
 
-func (h *Handler) summary() summaryJSON {
-	_, roots := store.As[store.Rooter](h.store)
-	_, builds := store.As[store.ActiveBuildQuerier](h.store)
-	_, reads := store.As[store.NARReader](h.store)
+func newSummary(s store.Store, c *contents, name string) summaryJSON {
+	_, roots := store.As[store.Rooter](s)
+	_, builds := store.As[store.ActiveBuildQuerier](s)
+	_, reads := store.As[store.NARReader](s)
 	return summaryJSON{
-		Name: h.name, StoreDir: string(h.store.Dir()), Paths: h.contents.Len(), Size: h.contents.Size(),
+		Name: name, StoreDir: string(s.Dir()), Paths: c.Len(), Size: c.Size(),
 		HasRoots: roots, HasBuilds: builds, HasContents: reads,
 	}
 }
 
 func (h *Handler) serveSummary(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, r, h.summary())
+	return writeJSON(w, r, newSummary(h.store, h.contents, h.name))
 }
 
 // A closureJSON is a closure with indexes instead of paths: a graph of 10,000 paths is less than a megabyte. The lists

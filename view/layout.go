@@ -28,7 +28,11 @@ func (c *contents) layoutBody(ctx context.Context) (*body, error) {
 		if err != nil {
 			return nil, err
 		}
-		x, y := layOut(j.First, j.References)
-		return layoutJSON{rounded(x), rounded(y)}, nil
+		return newLayoutJSON(j), nil
 	})
+}
+
+func newLayoutJSON(j *closureJSON) layoutJSON {
+	x, y := layOut(j.First, j.References)
+	return layoutJSON{rounded(x), rounded(y)}
 }

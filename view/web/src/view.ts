@@ -13,7 +13,7 @@ export interface Context {
   closure: Closure;
   summary: Summary;
   live: boolean; // false in an exported file, which has no server
-  layout: (signal: AbortSignal) => Promise<LayoutJSON>; // of the whole graph
+  layout: () => Promise<LayoutJSON>; // of the whole graph
 }
 
 // A View is a part of the page with an address of its own.

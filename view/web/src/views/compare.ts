@@ -110,11 +110,15 @@ function row(p: PackageDiffJSON, largest: number): HTMLElement {
   return h("tr", {}, h("th", { scope: "row" }, p.name), h("td", {}, ...versions(p, "before")), h("td", {}, ...versions(p, "after")), cell);
 }
 
+const mostVersions = 6;
+
 // versions returns the versions of a package on one side.
 function versions(p: PackageDiffJSON, side: "before" | "after"): Child[] {
   const [list, paths] = side === "before" ? [p.before, p.pathsBefore] : [p.after, p.pathsAfter];
   if (paths === 0) return [h("span", { class: "muted" }, "not there")];
-  const texts: Child[] = [list.map((v) => v || "no version").join(", ")];
+  const words = list.map((v) => v || "no version");
+  const texts: Child[] = [words.slice(0, mostVersions).join(", ")];
+  if (words.length > mostVersions) texts.push(h("span", { class: "muted", title: words.join(", ") }, ` and ${count(words.length - mostVersions)} more`));
   if (p.isRebuild && side === "after") texts.push(h("span", { class: "muted" }, " rebuilt"));
   else if (p.pathsBefore !== p.pathsAfter && p.before.join() === p.after.join()) texts.push(h("span", { class: "muted" }, ` ${counted(paths, "path")}`));
   return texts;

@@ -27,7 +27,7 @@ export const graph: View = {
       picker(closure, { label: "Select a path", value: selected < 0 ? "" : closure.path(selected), pick: (picked) => go(address("graph", picked.slice(picked.lastIndexOf("/") + 1))) }),
       frame,
     );
-    const layout = await context.layout(signal);
+    const layout = await context.layout();
     if (signal.aborted) return;
     new Graph(closure, layout, { frame, canvas, labels, card }, signal).start(selected);
   },
