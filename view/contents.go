@@ -22,6 +22,9 @@ type contents struct {
 	json   *closureJSON // nil before the first request
 	text   keptBody     // of /api/closure
 	layout keptBody     // of /api/layout
+
+	sizesMu sync.Mutex
+	sizes   keptBody // of /api/sizes
 }
 
 // A keptBody is the body of a response that is computed once.
@@ -91,14 +94,46 @@ func (h *Handler) serveSummary(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, newSummary(h.store, h.contents, h.name))
 }
 
+// A sizesJSON has the sizes of the closures of all paths, in the order of /api/closure. It is null if the references have
+// cycles.
+type sizesJSON struct {
+	ClosureSizes []uint64 `json:"closureSizes"`
+}
+
+// newSizesJSON computes the sizes, which takes seconds for a hundred thousand paths. So they are not a part of /api/closure.
+func (c *contents) newSizesJSON(ctx context.Context) (*sizesJSON, error) {
+	paths := c.Paths()
+	sizes, err := c.ClosureSizes(ctx, paths...)
+	if errors.As(err, new(*store.ReferenceCycleError)) {
+		return new(sizesJSON), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	j := &sizesJSON{ClosureSizes: make([]uint64, len(paths))}
+	for i, path := range paths {
+		j.ClosureSizes[i] = sizes[path]
+	}
+	return j, nil
+}
+
+// serveSizes answers with the closure sizes, which are computed at the first request.
+func (h *Handler) serveSizes(w http.ResponseWriter, r *http.Request) error {
+	h.contents.sizesMu.Lock()
+	defer h.contents.sizesMu.Unlock()
+	b, err := h.contents.sizes.get(func() (any, error) { return h.contents.newSizesJSON(r.Context()) })
+	if err != nil {
+		return err
+	}
+	return writeBody(w, r, jsonType, b)
+}
+
 // A closureJSON is a closure with indexes instead of paths: a graph of 10,000 paths is less than a megabyte. The lists
 // have an element for each path, in the order of the paths.
 type closureJSON struct {
 	StoreDir string   `json:"storeDir"`
 	Paths    []string `json:"paths"` // the last elements, sorted
 	Sizes    []uint64 `json:"narSizes"`
-	// ClosureSizes is null if the references have cycles.
-	ClosureSizes []uint64 `json:"closureSizes"`
 	// AddedSizes are the sizes of what would leave the closure of the roots with a path. Dominators are the indexes of the
 	// paths whose added sizes include these; -1 for none.
 	AddedSizes []uint64 `json:"addedSizes"`
@@ -110,13 +145,9 @@ type closureJSON struct {
 	Roots      []int32 `json:"roots"`
 }
 
-// newClosureJSON computes the sizes, which takes seconds for hundreds of thousands of paths.
+// newClosureJSON computes the added sizes, which takes less than a second for hundreds of thousands of paths.
 func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 	paths := c.Paths()
-	closures, err := c.ClosureSizes(ctx, paths...)
-	if cycle := (*store.ReferenceCycleError)(nil); err != nil && !errors.As(err, &cycle) {
-		return nil, err
-	}
 	added, err := c.AddedSizes(ctx, c.roots...)
 	if err != nil {
 		return nil, err
@@ -131,15 +162,9 @@ func (c *contents) newClosureJSON(ctx context.Context) (*closureJSON, error) {
 	}
 	j := &closureJSON{StoreDir: string(c.dir), Paths: make([]string, len(paths)), Sizes: make([]uint64, len(paths)), AddedSizes: make([]uint64, len(paths)),
 		Dominators: make([]int32, len(paths)), First: make([]int32, 1, len(paths)+1), Self: []int32{}, References: []int32{}, Roots: []int32{}}
-	if closures != nil {
-		j.ClosureSizes = make([]uint64, len(paths))
-	}
 	for path, o := range c.All() {
 		i := index[path]
 		j.Paths[i], j.Sizes[i], j.AddedSizes[i] = path.Base(), o.NARSize, added[path]
-		if closures != nil {
-			j.ClosureSizes[i] = closures[path]
-		}
 		j.Dominators[i] = -1
 		if d, ok := dominators[path]; ok {
 			j.Dominators[i] = index[d]

@@ -16,11 +16,12 @@ import (
 type exportJSON struct {
 	Summary summaryJSON  `json:"summary"`
 	Closure *closureJSON `json:"closure"`
+	Sizes   *sizesJSON   `json:"sizes"`
 	Layout  layoutJSON   `json:"layout"`
 }
 
 // Export writes the page and its data as one HTML file, which needs no server and no network. Views that ask the store are left out.
-// It uses the roots and the name in opts. The errors are those of [New] and of w.
+// It uses the roots and the name in opts. It returns the errors of [New] and of w.
 //
 // The data is JSON in an element that a browser does not run. The policy of the file permits only its own script, by the hash.
 func Export(ctx context.Context, w io.Writer, s store.Store, opts *Options) error {
@@ -34,6 +35,9 @@ func Export(ctx context.Context, w io.Writer, s store.Store, opts *Options) erro
 	c := newContents(s.Dir(), loaded, opts.Roots)
 	j := exportJSON{Summary: newSummary(s, c, opts.Name)}
 	if j.Closure, err = c.newClosureJSON(ctx); err != nil {
+		return err
+	}
+	if j.Sizes, err = c.newSizesJSON(ctx); err != nil {
 		return err
 	}
 	j.Layout = newLayoutJSON(j.Closure)

@@ -74,6 +74,7 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		"session":       {method: http.MethodPost, public: true, serve: h.serveSession},
 		"summary":       {method: http.MethodGet, serve: h.serveSummary},
 		"closure":       {method: http.MethodGet, serve: h.serveClosure},
+		"sizes":         {method: http.MethodGet, serve: h.serveSizes},
 		"layout":        {method: http.MethodGet, serve: h.serveLayout},
 		"path":          {method: http.MethodGet, serve: h.servePath},
 		"mentions":      {method: http.MethodGet, serve: h.serveMentions},

@@ -1,5 +1,5 @@
 // The page of pix view. Each view is a module in views/.
-import { Closure, type ClosureJSON, type Summary } from "./closure.ts";
+import { Closure, type ClosureJSON, type SizesJSON, type Summary } from "./closure.ts";
 import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
@@ -28,16 +28,28 @@ async function start(): Promise<void> {
 async function fromServer(): Promise<Context> {
   await startSession();
   const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
+  const closure = new Closure(json);
   let layout: Promise<LayoutJSON> | null = null;
-  return { closure: new Closure(json), summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")) };
+  return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure) };
+}
+
+// loadSizes loads the closure sizes, for which the page does not wait. Without them it shows the rest.
+async function loadSizes(closure: Closure): Promise<void> {
+  try {
+    closure.setClosureSizes(await getJSON<SizesJSON>("sizes"));
+  } catch {
+    closure.setClosureSizes({ closureSizes: null });
+  }
 }
 
 // inFile returns the data in this file, if it is an exported one.
 function inFile(): Context | null {
   const data = document.getElementById("data");
   if (!data) return null;
-  const { summary, closure, layout } = JSON.parse(data.textContent) as { summary: Summary; closure: ClosureJSON; layout: LayoutJSON };
-  return { closure: new Closure(closure), summary, live: false, layout: () => Promise.resolve(layout) };
+  const json = JSON.parse(data.textContent) as { summary: Summary; closure: ClosureJSON; sizes: SizesJSON; layout: LayoutJSON };
+  const closure = new Closure(json.closure);
+  closure.setClosureSizes(json.sizes);
+  return { closure, summary: json.summary, live: false, layout: () => Promise.resolve(json.layout), sized: Promise.resolve() };
 }
 
 void start();

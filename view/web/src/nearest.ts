@@ -12,6 +12,7 @@ export class Nearest {
     private readonly x: Float32Array,
     private readonly y: Float32Array,
     private readonly cell: number,
+    private readonly maxRadius: number,
   ) {
     const [minX, maxX] = range(x);
     const [minY, maxY] = range(y);
@@ -35,7 +36,7 @@ export class Nearest {
   find(x: number, y: number, distance: number, radii: Float32Array): number {
     let best = -1;
     let least = distance;
-    const reach = distance + maxRadius;
+    const reach = distance + this.maxRadius;
     const fromRow = Math.max(0, Math.floor((y - reach - this.top) / this.cell));
     const toRow = Math.min(this.rows - 1, Math.floor((y + reach - this.top) / this.cell));
     const fromColumn = Math.max(0, Math.floor((x - reach - this.left) / this.cell));
@@ -59,9 +60,6 @@ export class Nearest {
     return best;
   }
 }
-
-// maxRadius is the largest radius of a point.
-export const maxRadius = 2.5;
 
 function range(numbers: Float32Array): [number, number] {
   let least = Infinity;

@@ -13,6 +13,7 @@ export interface Context {
   closure: Closure;
   summary: Summary;
   live: boolean; // false in an exported file, which has no server
+  sized: Promise<void>; // ends when the closure sizes are known, or known to be missing
   layout: () => Promise<LayoutJSON>; // of the whole graph
 }
 

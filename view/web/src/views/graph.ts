@@ -1,7 +1,7 @@
 // The whole closure as points and lines. A path is to the right of every path that needs it.
 import type { Closure } from "../closure.ts";
 import { h, replace } from "../dom.ts";
-import { maxRadius, Nearest } from "../nearest.ts";
+import { Nearest } from "../nearest.ts";
 import { picker } from "../picker.ts";
 import { trackPointers } from "../pointers.ts";
 import { address, go, type Route } from "../route.ts";
@@ -70,11 +70,12 @@ class Graph {
     this.x = Float32Array.from(layout.x);
     this.y = Float32Array.from(layout.y);
     const largest = closure.sizes.reduce((a, b) => Math.max(a, b), 1);
+    const maxRadius = closure.length < 500 ? 0.45 : 2.5; // two points are about 1 apart; among many, a large one may cover small ones
     this.radii = Float32Array.from(closure.sizes, (s) => 0.14 + (maxRadius - 0.14) * Math.sqrt(s / largest));
     this.order = Int32Array.from(closure.sizes.keys()).sort((a, b) => closure.sizes[b]! - closure.sizes[a]! || a - b);
     this.slot = new Int32Array(closure.length);
     this.order.forEach((i, k) => (this.slot[i] = k));
-    this.nearest = new Nearest(this.x, this.y, 4);
+    this.nearest = new Nearest(this.x, this.y, 4, maxRadius);
     this.bounds = bounds(this.x, this.y);
     this.colours = readColours();
     this.textColours = readTextColours();
@@ -197,7 +198,7 @@ class Graph {
     replace(
       card,
       h("a", { href: address("path", closure.bases[i]!) }, closure.name(i)),
-      h("p", {}, `${size(closure.sizes[i]!)} itself${closure.closureSizes ? `, ${size(closure.closureSizes[i]!)} with everything that it needs` : ""}`),
+      h("p", {}, `${size(closure.sizes[i]!)} itself, ${closure.closureSize(i)} with everything that it needs`),
       h("p", { class: "muted" }, `Needs ${count(closure.referencesOf(i).length)}, needed by ${count(closure.referrersOf(i).length)} directly`),
     );
   }
