@@ -38,9 +38,9 @@ func realistic(t *testing.T) *Fixture {
 func TestFirstPaint(t *testing.T) {
 	srv := serve(t, realistic(t))
 	b := open(t)
-	b.do(chromedp.Navigate("about:blank")) // starts the browser
 	var times []time.Duration
 	for range 3 {
+		b.do(chromedp.Navigate("about:blank"))
 		b.load(srv)
 		ms := eval[float64](b, "performance.getEntriesByName('ready')[0].startTime")
 		times = append(times, time.Duration(ms*float64(time.Millisecond)))
@@ -146,6 +146,7 @@ type traceEvent struct {
 	TID      int     `json:"tid"`
 	Start    float64 `json:"ts"`
 	Duration float64 `json:"dur"`
+	CPU      float64 `json:"tdur"` // the processor time of the thread; 0 if it is unknown
 }
 
 // trace returns the events that the browser records during a function.
@@ -190,11 +191,11 @@ func (b *tab) trace(during func()) (events []traceEvent) {
 	return events
 }
 
-// frameTimes returns for each frame the time of scripts, styles and layout on the main thread of the page, and the longest
-// task there.
+// frameTimes returns for each frame the processor time of scripts, styles and layout on the main thread of the page, and the
+// longest task there. Other programs on a loaded machine do not count.
 func frameTimes(events []traceEvent) (frames []time.Duration, longestTask time.Duration) {
 	mainPID, mainTID := 0, 0
-	for _, e := range events { // the process that has drawn frames is the page
+	for _, e := range events { // the process that draws frames is the page
 		if e.Name == "FireAnimationFrame" {
 			mainPID, mainTID = e.PID, e.TID
 		}
@@ -212,26 +213,27 @@ func frameTimes(events []traceEvent) (frames []time.Duration, longestTask time.D
 		case "FunctionCall", "EvaluateScript", "EventDispatch", "Layout", "UpdateLayoutTree", "RecalculateStyles":
 			work = append(work, e)
 		case "ThreadControllerImpl::RunTask", "RunTask":
-			longestTask = max(longestTask, microseconds(e.Duration))
+			longestTask = max(longestTask, e.spent())
 		}
 	}
 	slices.Sort(starts)
 	slices.SortFunc(work, func(a, b traceEvent) int { return cmp.Compare(a.Start, b.Start) })
 	for i := 0; i+1 < len(starts); i++ {
-		var spent, until float64
+		var frame time.Duration
+		var until float64
 		for _, e := range work {
-			if e.Start < starts[i] || e.Start >= starts[i+1] {
-				continue
-			}
-			// Events are nested: time that an outer one has counted does not count again.
-			if end := e.Start + e.Duration; end > until {
-				spent += end - max(e.Start, until)
-				until = end
+			// An event within another one is counted with it.
+			if e.Start >= starts[i] && e.Start < starts[i+1] && e.Start >= until {
+				frame += e.spent()
+				until = e.Start + e.Duration
 			}
 		}
-		frames = append(frames, microseconds(spent))
+		frames = append(frames, frame)
 	}
 	return frames, longestTask
 }
+
+// spent returns the time that an event took.
+func (e *traceEvent) spent() time.Duration { return microseconds(cmp.Or(e.CPU, e.Duration)) }
 
 func microseconds(n float64) time.Duration { return time.Duration(n * float64(time.Microsecond)) }

@@ -23,7 +23,7 @@ export const graph: View = {
     const frame = h("div", { class: "graph" }, canvas, labels, card);
     replace(
       main,
-      h("p", { class: "explanation" }, "Each point is a path; its area is its size. A path is to the right of every path that needs it. Select one to see what it needs, and what needs it."),
+      h("p", { class: "explanation" }, "Each point is a path; its area is its size. A path is to the right of every path that needs it. Lines to paths that hundreds need are left out, until you select a path: then it shows everything that it needs, and everything that needs it."),
       picker(closure, { label: "Select a path", value: selected < 0 ? "" : closure.path(selected), pick: (picked) => go(address("graph", picked.slice(picked.lastIndexOf("/") + 1))) }),
       frame,
     );
@@ -42,6 +42,8 @@ interface GraphFrame {
 }
 
 const pickDistance = 8; // pixels
+const restTime = 150; // milliseconds without a movement after which the lines are drawn again
+const faintest = 0.02; // the weight below which a line is left out unless it is selected
 const mostLabels = 40;
 const labelCandidates = 1500;
 
@@ -60,6 +62,9 @@ class Graph {
   private selected = -1;
   private hovered = -1;
   private pending = 0;
+  private moving = false;
+  private stale = true; // the picture of the lines is not the one for the camera, the selection and the colours
+  private rest = 0; // a timer
 
   constructor(
     private readonly closure: Closure,
@@ -92,7 +97,7 @@ class Graph {
     trackPointers(canvas, {
       camera: this.camera,
       least: () => this.fitScale() / 2,
-      moved: () => this.schedule(),
+      moved: () => this.moved(),
       hover: (x, y) => this.hover(this.at(x, y)),
       pick: (x, y) => this.pick(this.at(x, y)),
       signal: this.signal,
@@ -119,14 +124,20 @@ class Graph {
     const lines = new Float32Array(6 * closure.referenceCount);
     let n = 0;
     for (let i = 0; i < closure.length; i++) {
-      for (const ref of closure.referencesOf(i)) this.setLine(lines, n++, i, ref);
+      for (const ref of closure.referencesOf(i)) {
+        if (this.weight(ref) >= faintest) this.setLine(lines, n++, i, ref);
+      }
     }
-    return lines;
+    return lines.subarray(0, 6 * n);
   }
 
-  // setLine writes a line. Lines to a path that very many need are fainter, so that they do not cover all others.
+  // weight returns how visible the lines to a path are. Those to a path that very many need would cover everything else.
+  private weight(to: number): number {
+    return Math.min(1, 6 / Math.max(1, this.closure.referrersOf(to).length));
+  }
+
   private setLine(lines: Float32Array, n: number, from: number, to: number): void {
-    const weight = Math.min(1, 6 / Math.max(1, this.closure.referrersOf(to).length));
+    const weight = Math.max(faintest, this.weight(to));
     lines.set([this.x[from]!, this.y[from]!, weight, this.x[to]!, this.y[to]!, weight], 6 * n);
   }
 
@@ -163,6 +174,7 @@ class Graph {
       states[this.slot[i]!] = State.selected;
     }
     this.renderer.highlight(states, needs, neededBy);
+    this.stale = true;
     this.showCard();
     this.schedule();
   }
@@ -212,12 +224,14 @@ class Graph {
     this.camera.x = this.bounds.x + this.bounds.width / 2;
     this.camera.y = this.bounds.y + this.bounds.height / 2;
     this.camera.scale = this.fitScale();
+    this.stale = true;
     this.schedule();
   }
 
   private recolour(): void {
     this.colours = readColours();
     this.textColours = readTextColours();
+    this.stale = true;
     this.schedule();
   }
 
@@ -230,7 +244,19 @@ class Graph {
     }
     canvas.dataset.sized = "";
     if (isFirst) this.fit();
+    this.stale = true;
     this.draw(); // a canvas is empty after its size has changed
+  }
+
+  // moved draws a frame after the camera has moved, and the lines when it rests.
+  private moved(): void {
+    this.moving = this.stale = true;
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => {
+      this.moving = false;
+      this.schedule();
+    }, restTime);
+    this.schedule();
   }
 
   private schedule(): void {
@@ -243,7 +269,9 @@ class Graph {
 
   private draw(): void {
     const { canvas } = this.elements;
-    this.renderer.draw(this.camera, canvas.clientWidth, canvas.clientHeight, canvas.width / Math.max(1, canvas.clientWidth));
+    const viewport = { width: canvas.clientWidth, height: canvas.clientHeight, ratio: canvas.width / Math.max(1, canvas.clientWidth) };
+    this.renderer.draw(this.camera, viewport, this.moving || !this.stale);
+    if (!this.moving) this.stale = false;
     this.drawLabels(canvas.clientWidth, canvas.clientHeight);
   }
 
