@@ -30,7 +30,7 @@ func (c *Closure) AddedSizes(ctx context.Context, roots ...storepath.Path) (map[
 
 // Dominators returns the direct dominator of each path: of the paths without which it would leave the closure of the roots,
 // the nearest one. Roots, and paths that would stay without any one other path, have none and are missing. So the added
-// size of a path is its own size and the added sizes of the paths that it dominates directly. The errors are those of AddedSizes.
+// size of a path is its own size and the added sizes of the paths that it dominates directly. It returns the errors of AddedSizes.
 func (c *Closure) Dominators(ctx context.Context, roots ...storepath.Path) (map[storepath.Path]storepath.Path, error) {
 	d, err := c.dominatorsFrom(ctx, roots)
 	if err != nil {

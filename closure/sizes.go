@@ -84,9 +84,13 @@ func (c *Closure) allClosureSizes(ctx context.Context) ([]uint64, error) {
 	words := max(1, memory/max(1, len(order))) // of one bit set
 	sets := make([]uint64, words*len(order))
 	steps := steps{ctx: ctx, every: 256}
+	partial := make([]partialSums, words)
 	for first := 0; first < len(order); first += 64 * words {
 		clear(sets)
 		members := order[first:min(first+64*words, len(order))]
+		for w := range partial {
+			partial[w].set(c, members[min(64*w, len(members)):min(64*w+64, len(members))])
+		}
 		for i := first; i < len(order); i++ { // objects before first refer to none of the members
 			if err := steps.next(); err != nil {
 				return nil, err
@@ -101,17 +105,36 @@ func (c *Closure) allClosureSizes(ctx context.Context) ([]uint64, error) {
 					set[w] |= word
 				}
 			}
-			sums[order[i]] = total(sums[order[i]], c.sumSizes(set, members))
+			sums[order[i]] = total(sums[order[i]], sumSizes(set, partial))
 		}
 	}
 	return sums, nil
 }
 
+// partialSums has for each byte of a word of a bit set the size of the members whose bits are set. Closures have many of
+// the members, and adding 8 numbers for 64 of them takes about half of the time of adding each.
+type partialSums [8][256]uint64
+
+// set computes the sums of at most 64 members.
+func (p *partialSums) set(c *Closure, members []int32) {
+	for i := range p {
+		for set := 1; set < 256; set++ {
+			low := set & -set
+			sum := p[i][set&^low]
+			if at := 8*i + bits.TrailingZeros(uint(low)); at < len(members) {
+				sum = total(sum, c.sizes[members[at]])
+			}
+			p[i][set] = sum
+		}
+	}
+}
+
 // sumSizes returns the size of the members whose bits are set.
-func (c *Closure) sumSizes(set []uint64, members []int32) (sum uint64) {
+func sumSizes(set []uint64, partial []partialSums) (sum uint64) {
 	for w, word := range set {
-		for ; word != 0; word &= word - 1 {
-			sum = total(sum, c.sizes[members[64*w+bits.TrailingZeros64(word)]])
+		for i := 0; word != 0; i++ {
+			sum = total(sum, partial[w][i&7][word&255])
+			word >>= 8
 		}
 	}
 	return sum

@@ -3,9 +3,19 @@
 // A [Handler] is an [http.Handler] over a closure in any [store.Store]. The page is made of files that are compiled into
 // the program, and loads nothing from elsewhere. Its data comes from the functions that the verbs of cmd/pix use, as JSON:
 //
-//	POST /api/session   {"token": …}: exchanges a token for a bearer
-//	GET  /api/summary   totals, and the abilities of the store
-//	GET  /api/closure   all paths with their sizes and references, as lists of indexes
+//	POST /api/session        {"token": …}: exchanges a token for a bearer
+//	GET  /api/summary        totals, and the abilities of the store
+//	GET  /api/closure        all paths with their sizes and references, as lists of indexes
+//	GET  /api/sizes          the sizes of their closures
+//	GET  /api/layout         where they are in the picture of the whole graph
+//	GET  /api/path           ?path=: the path info
+//	GET  /api/neighbourhood  ?path=&up=&down=&most=: the paths near a path, as a graph in layers
+//	GET  /api/why            ?from=&to=: the chains of references from one path to another
+//	GET  /api/mentions       ?from=&to=: the files in which a reference stands
+//	GET  /api/roots          ?path=: what keeps a path from being collected
+//	GET  /api/compare        ?before=&after=: the differences of two closures
+//	GET  /api/derivation     ?path=: a derivation, or the one that has built a path
+//	GET  /api/builds         the running builds: a line of JSON for each change
 //
 // # Safety
 //
@@ -21,6 +31,8 @@
 // # Reading order
 //
 // handler.go routes requests, access.go decides which are answered, response.go writes answers, assets.go has the files of
-// the page, contents.go the closure. The sources of the page are in web, and web/src/main.ts is the first to read.
+// the page, and contents.go the closure. positions.go computes the picture of the whole graph (layout.go), graph.go the
+// smaller ones. path.go, roots.go, compare.go, derivation.go and builds.go answer the other questions. export.go writes everything
+// as one file. The sources of the page are in web, and web/src/main.ts is the first to read.
 // scripts/view-assets makes the files of the page from them.
 package view

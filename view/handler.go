@@ -67,13 +67,15 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		store: s, name: opts.Name, access: access, contents: newContents(c, opts.Roots),
+		store: s, name: opts.Name, access: access, contents: newContents(s.Dir(), c, opts.Roots),
 		work: make(chan struct{}, maxWork), streams: make(chan struct{}, maxStreams),
 	}
 	h.routes = map[string]route{
 		"session":       {method: http.MethodPost, public: true, serve: h.serveSession},
 		"summary":       {method: http.MethodGet, serve: h.serveSummary},
 		"closure":       {method: http.MethodGet, serve: h.serveClosure},
+		"sizes":         {method: http.MethodGet, serve: h.serveSizes},
+		"layout":        {method: http.MethodGet, serve: h.serveLayout},
 		"path":          {method: http.MethodGet, serve: h.servePath},
 		"mentions":      {method: http.MethodGet, serve: h.serveMentions},
 		"neighbourhood": {method: http.MethodGet, serve: h.serveNeighbourhood},

@@ -12,7 +12,7 @@ type livenessJSON struct {
 	// Root is null if no root that the store shows needs the path.
 	Root  *string            `json:"root"`
 	Chain []livenessStepJSON `json:"chain"` // from the path of the root
-	Roots []rootJSON         `json:"roots"` // all that keep it
+	Roots []rootJSON         `json:"roots"` // every root that keeps it
 	More  int                `json:"more"`  // roots that are not listed
 }
 

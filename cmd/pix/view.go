@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +24,7 @@ type viewOptions struct {
 	url    string
 	tls    tlsFiles
 	noOpen bool
+	export string // a file to write instead of serving the page
 }
 
 func newView(a *app) *cobra.Command {
@@ -35,9 +39,13 @@ at an interrupt.
 
 Only the browser of this user can read the page: its address has a token that is valid once.
 Without a display, or with --no-open, that address is printed instead of opened. An address for
---listen that other machines can reach needs a certificate.`,
+--listen that other machines can reach needs a certificate.
+
+--export writes one HTML file instead, to attach to an issue: it has the names and sizes of the paths
+and loads nothing.`,
 		Example: "  pix view /run/current-system\n" +
-			"  pix view --no-open /nix/store/...-hello.drv",
+			"  pix view --no-open /nix/store/...-hello.drv\n" +
+			"  pix view --export hello.html /nix/store/...-hello",
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,16 +68,21 @@ Without a display, or with --no-open, that address is printed instead of opened.
 				if err != nil {
 					return err
 				}
+				if o.export != "" {
+					return a.exportView(ctx, s, roots, o.export)
+				}
 				return a.serveView(ctx, s, roots, &o)
 			})
 		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.noOpen, "no-open", false, "print the address of the page instead of opening it")
+	flags.StringVar(&o.export, "export", "", "write one HTML `file` instead of serving the page; - is standard output")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "the `address` to listen on: HOST:PORT; port 0 is any free port")
 	flags.StringVar(&o.url, "url", "", "the `URL` of the page in the browser (default http:// or https:// with the address)")
 	o.tls.addFlags(cmd)
 	addStdinFlag(cmd, &stdin)
+	completeFlag(cmd, "export", completeFiles)
 	freeValue(cmd, "listen")
 	freeValue(cmd, "url")
 	return cmd
@@ -94,6 +107,18 @@ func (o *viewOptions) check() error {
 	return nil
 }
 
+// exportView writes a file with the closure of the roots.
+func (a *app) exportView(ctx context.Context, s store.Store, roots []storepath.Path, file string) error {
+	var page bytes.Buffer
+	if err := view.Export(ctx, &page, s, &view.Options{Name: rootNames(roots), Roots: roots}); err != nil {
+		return err
+	}
+	if file == "-" {
+		return a.print(page.String())
+	}
+	return os.WriteFile(file, page.Bytes(), 0o666)
+}
+
 // viewGrace is the time that running requests have to end after an interrupt.
 const viewGrace = 2 * time.Second
 
@@ -112,7 +137,7 @@ func (a *app) serveView(ctx context.Context, s store.Store, roots []storepath.Pa
 		return &usageError{fmt.Errorf("other machines can reach '%s', so everyone between could read the page: use --tls-certificate and --tls-key", o.listen)}
 	}
 	origin, others := o.origin(l.Addr().(*net.TCPAddr))
-	handler, err := view.New(ctx, s, &view.Options{Origin: origin, OtherHosts: others, Name: a.viewName(), Roots: roots})
+	handler, err := view.New(ctx, s, &view.Options{Origin: origin, OtherHosts: others, Name: a.viewName(roots), Roots: roots})
 	if err != nil {
 		return err
 	}
@@ -152,11 +177,29 @@ func (o *viewOptions) origin(addr *net.TCPAddr) (origin string, others []string)
 	return scheme + "://" + host, others
 }
 
-// viewName returns the name of the store that the page shows.
-func (a *app) viewName() string {
+// viewName returns what the page shows: the names of the roots, and the store.
+func (a *app) viewName(roots []storepath.Path) string {
 	choice, err := a.choose(openOptions{access: toRead})
-	if err != nil {
-		return ""
+	if err != nil || choice.uri == "" {
+		return rootNames(roots)
 	}
-	return redact.URL(choice.uri)
+	uri := redact.URL(choice.uri)
+	if len(roots) == 0 {
+		return uri
+	}
+	return rootNames(roots) + " in " + uri
+}
+
+// rootNames returns the names of the first roots.
+func rootNames(roots []storepath.Path) string {
+	const most = 3
+	names := make([]string, 0, most)
+	for _, root := range roots[:min(most, len(roots))] {
+		names = append(names, root.Name())
+	}
+	text := strings.Join(names, ", ")
+	if more := len(roots) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

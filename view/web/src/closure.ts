@@ -1,4 +1,5 @@
 // The closure that the page shows, with an index for each path.
+import { size } from "./text.ts";
 
 // A Summary is the answer of /api/summary.
 export interface Summary {
@@ -16,7 +17,6 @@ export interface ClosureJSON {
   storeDir: string;
   paths: string[];
   narSizes: number[];
-  closureSizes: number[] | null;
   addedSizes: number[];
   dominators: number[];
   self: number[];
@@ -25,13 +25,19 @@ export interface ClosureJSON {
   roots: number[];
 }
 
+// A SizesJSON is the answer of /api/sizes. It has null if the references have cycles.
+export interface SizesJSON {
+  closureSizes: number[] | null;
+}
+
 const hashLength = 32;
 
 export class Closure {
   readonly storeDir: string;
   readonly bases: string[];
   readonly sizes: Float64Array;
-  readonly closureSizes: Float64Array | null;
+  closureSizes: Float64Array | null = null; // null until they are known, and if the references have cycles
+  sizesKnown = false;
   readonly addedSizes: Float64Array;
   readonly dominators: Int32Array; // the path that contains the added size of each path; -1 for none
   readonly roots: number[];
@@ -46,7 +52,6 @@ export class Closure {
     this.storeDir = json.storeDir;
     this.bases = json.paths;
     this.sizes = Float64Array.from(json.narSizes);
-    this.closureSizes = json.closureSizes && Float64Array.from(json.closureSizes);
     this.addedSizes = Float64Array.from(json.addedSizes);
     this.dominators = Int32Array.from(json.dominators);
     this.roots = json.roots;
@@ -55,8 +60,23 @@ export class Closure {
     [this.referrerFirst, this.referrers] = this.reverse();
   }
 
+  setClosureSizes(json: SizesJSON): void {
+    this.closureSizes = json.closureSizes && Float64Array.from(json.closureSizes);
+    this.sizesKnown = true;
+  }
+
+  // closureSize returns the closure size of a path as text.
+  closureSize(i: number): string {
+    if (this.closureSizes) return size(this.closureSizes[i]!);
+    return this.sizesKnown ? "unknown" : "\u2026";
+  }
+
   get length(): number {
     return this.bases.length;
+  }
+
+  get referenceCount(): number {
+    return this.references.length;
   }
 
   // reverse returns the opposite of the references.

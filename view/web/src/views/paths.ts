@@ -43,8 +43,7 @@ export const paths: View = {
     const query = route.query.get("q") ?? "";
     const key = route.query.get("sort") ?? "added";
     const ascending = route.query.get("order") === "up";
-    const shown = columns.filter((c) => c.numbers === null || c.numbers(closure) !== null);
-    const sorted = shown.find((c) => c.key === key) ?? shown[shown.length - 2]!;
+    const sorted = columns.find((c) => c.key === key) ?? columns[3]!;
     const found = sort(closure, closure.search(query), sorted, ascending);
 
     replace(
@@ -52,17 +51,23 @@ export const paths: View = {
       h("p", { class: "explanation" }, "Size is the path itself. Closure is the path with everything that it needs. Added is what would leave with it, because nothing else needs it."),
       query !== "" && h("p", { class: "muted", role: "status" }, `${counted(found.length, "path")} of ${count(closure.length)}`),
     );
-    const largest = sorted.numbers ? maximum(sorted.numbers(closure)!, found) : 0;
+    const largest = maximum(sorted.numbers?.(closure) ?? [], found);
     const rows = new Rows({
       label: "Paths and their sizes",
       count: found.length,
-      header: shown.map((column) => header(column, column === sorted, ascending, query)),
-      cells: (row) => cells(closure, found[row]!, shown, sorted, largest),
+      header: columns.map((column) => header(column, column === sorted, ascending, query)),
+      cells: (row) => cells(closure, found[row]!, sorted, largest),
       open: (row) => go(address("path", closure.bases[found[row]!]!)),
       signal,
     });
     main.append(rows.element);
     rows.render();
+    if (closure.sizesKnown) return;
+    void context.sized.then(() => {
+      if (signal.aborted) return;
+      if (sorted.key === "closure") this.show(main, context, route, signal);
+      else rows.render(true);
+    });
   },
 };
 
@@ -78,14 +83,14 @@ function header(column: Column, isSorted: boolean, ascending: boolean, query: st
   );
 }
 
-function cells(closure: Closure, i: number, shown: Column[], sorted: Column, largest: number): HTMLElement[] {
-  return shown.map((column) => {
+function cells(closure: Closure, i: number, sorted: Column, largest: number): HTMLElement[] {
+  return columns.map((column) => {
     if (!column.numbers) {
       return h("span", { role: "gridcell", class: "cell name", title: closure.path(i) }, h("span", { class: "label" }, closure.name(i)), h("span", { class: "hash" }, closure.hash(i)));
     }
-    const n = column.numbers(closure)![i]!;
+    const n = column.numbers(closure)?.[i] ?? 0;
     const isSorted = column === sorted;
-    const cell = h("span", { role: "gridcell", class: `cell number ${isSorted ? "sorted" : ""}` }, column.text(n));
+    const cell = h("span", { role: "gridcell", class: `cell number ${isSorted ? "sorted" : ""}` }, column.key === "closure" ? closure.closureSize(i) : column.text(n));
     if (isSorted && largest > 0) cell.style.setProperty("--part", `${((n / largest) * 100).toFixed(1)}%`);
     return cell;
   });
@@ -99,12 +104,13 @@ function sort(closure: Closure, found: Int32Array, column: Column, ascending: bo
     const compare = (a: number, b: number) => (closure.name(a) < closure.name(b) ? -sign : closure.name(a) > closure.name(b) ? sign : a - b);
     return order.sort(compare);
   }
-  const numbers = column.numbers(closure)!;
+  const numbers = column.numbers(closure);
+  if (!numbers) return order;
   return order.sort((a, b) => sign * (numbers[a]! - numbers[b]!) || a - b);
 }
 
 function maximum(numbers: ArrayLike<number>, of: Int32Array): number {
   let largest = 0;
-  for (const i of of) largest = Math.max(largest, numbers[i]!);
+  for (const i of of) largest = Math.max(largest, numbers[i] ?? 0);
   return largest;
 }

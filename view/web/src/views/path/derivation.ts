@@ -42,7 +42,7 @@ export const derivation: Part = {
       h("h2", {}, `${counted(inputs.length, "derivation")} and ${counted((d.inputSrcs ?? []).length, "source")} as inputs`),
       h("details", { open: inputs.length <= 40 }, h("summary", {}, "Inputs"), table([...inputs.map(([p, used]): Child[] => [link(p), visible(outputsOf(used))]), ...(d.inputSrcs ?? []).map((p): Child[] => [link(p), "source"])])),
       h("h2", {}, "Environment"),
-      table(Object.entries(d.env ?? {}).map(([name, value]) => [visible(name), value.includes("\n") || value.length > 400 ? h("pre", {}, visibleLines(value)) : h("code", {}, visible(value))])),
+      table(Object.entries(d.env ?? {}).map(([name, value]) => [h("code", {}, visible(name)), value.includes("\n") || value.length > 400 ? h("pre", {}, visibleLines(value)) : h("code", {}, visible(value))])),
     );
   },
 };

@@ -38,7 +38,7 @@ export const kept: Part = {
       result,
       h("h2", {}, "Kept by"),
       h("ol", { class: "chain" }, h("li", {}, h("code", {}, visible(answer.root))), ...answer.chain.map((step) => h("li", {}, link(step.path), h("span", { class: "muted" }, ` ${reasons[step.needed] ?? ""}`)))),
-      h("h2", {}, `All ${counted(answer.roots.length + answer.more, "root")} that keep it`),
+      h("h2", {}, counted(answer.roots.length + answer.more, "root keeps it", "roots keep it")),
       h("ul", { class: "path-list roots" }, ...answer.roots.map((r) => h("li", {}, h("code", {}, visible(r.link)), link(r.path)))),
       answer.more > 0 && h("p", { class: "muted" }, `and ${counted(answer.more, "more root")}`),
     );

@@ -40,7 +40,7 @@ export const path: View = {
         "dl",
         { class: "facts" },
         fact("Size", size(closure.sizes[i]!), "the path itself"),
-        closure.closureSizes && fact("Closure", size(closure.closureSizes[i]!), "with everything that it needs"),
+        closureFact(context, i, signal),
         fact("Added", size(closure.addedSizes[i]!), "what would leave with it"),
         fact("Needs", counted(closure.referencesOf(i).length, "path"), "directly"),
         fact("Needed by", counted(closure.referrersOf(i).length, "path"), closure.roots.includes(i) ? "directly; it is a root of this page" : "directly"),
@@ -58,6 +58,13 @@ export const path: View = {
 
 function fact(name: string, value: string, explanation: string): HTMLElement {
   return h("div", {}, h("dt", {}, name), h("dd", {}, h("strong", {}, value), h("span", { class: "muted" }, explanation)));
+}
+
+// closureFact returns the closure size, which may arrive later.
+function closureFact({ closure, sized }: Context, i: number, signal: AbortSignal): HTMLElement {
+  const element = fact("Closure", closure.closureSize(i), "with everything that it needs");
+  if (!closure.sizesKnown) void sized.then(() => !signal.aborted && replace(element.querySelector("strong")!, closure.closureSize(i)));
+  return element;
 }
 
 // copyButton returns a button that copies a text.

@@ -1,0 +1,275 @@
+package viewtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"pix/storepath"
+	"pix/view"
+)
+
+// newSmall returns a small store.
+func newSmall(t testing.TB) *Small {
+	t.Helper()
+	s, err := NewSmall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// text returns the text of an element.
+func (b *tab) text(selector string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector))
+}
+
+// Every view shows what it is for, in every size and both colour schemes, without an error and without a request to
+// another machine.
+func TestViews(t *testing.T) {
+	small := newSmall(t)
+	small.SetBuild("buildPhase")
+	srv := serve(t, small)
+	b := open(t)
+	b.load(srv)
+	app := "#/path/" + small.App.Base()
+	for _, size := range []struct {
+		name          string
+		width, height int64
+		scheme        string
+	}{{"light", 1280, 800, "light"}, {"dark", 1280, 800, "dark"}, {"phone", 390, 780, "light"}} {
+		b.emulate(size.width, size.height, size.scheme)
+		for _, v := range []struct{ name, hash, ready, want string }{
+			{"paths", "#/paths", ".body .row", "app-1.0"},
+			{"search", "#/paths?q=lib", ".body .row", "1 path of 4"},
+			{"treemap", "#/treemap", ".tile", "added size"},
+			{"graph", "#/graph/" + small.App.Base(), ".card a", "app-1.0"},
+			{"compare", fmt.Sprintf("#/compare?before=%s&after=%s", small.Lib, small.App), ".diff tbody tr", "not there"},
+			{"builds", "#/builds", ".build", "1 build running"},
+			{"neighbours", app, ".layered .box", "Needs 2 paths"},
+			{"why", "#/path/" + small.Lib.Base() + "?show=why", ".chain li", "All chains"},
+			{"kept", app + "?show=kept", ".chain li", "1 root keeps it"},
+			{"derivation", "#/path/" + small.Drv.Base() + "?show=derivation", "pre", "Environment"},
+			{"record", app + "?show=record", ".plain", "NAR hash"},
+		} {
+			b.goTo(v.hash)
+			b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", v.ready))
+			if text := b.text("main"); !strings.Contains(text, v.want) {
+				t.Errorf("%s: the page does not have %q:\n%s", v.name, v.want, text)
+			}
+			if wide := eval[bool](b, "document.documentElement.scrollWidth > innerWidth"); wide {
+				t.Errorf("%s, %s: the page is wider than the window", v.name, size.name)
+			}
+			b.screenshot(v.name + "-" + size.name)
+		}
+	}
+	if eval[bool](b, "'hacked' in window") {
+		t.Error("a text of the store was run")
+	}
+}
+
+// Hostile texts are shown as text, with what is not visible as escapes.
+func TestHostileTexts(t *testing.T) {
+	small := newSmall(t)
+	small.SetBuild("install" + Hostile)
+	srv := serve(t, small, small.App, small.Drv)
+	b := open(t)
+	b.load(srv)
+	const escaped = `\u{2028}\u{2029}\u{202e}\u{2066}\u{200b}\u{1b}[31m"'&${hacked=1}`
+	for hash, ready := range map[string]string{
+		"#/builds": ".build",
+		"#/path/" + small.App.Base() + "?show=kept":       ".chain li",
+		"#/path/" + small.Drv.Base() + "?show=derivation": "pre",
+	} {
+		b.goTo(hash)
+		b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", ready))
+		text := b.text("main")
+		if !strings.Contains(text, `<img src=x onerror=hacked=1>`+escaped) {
+			t.Errorf("%s: the hostile text is not shown as it is:\n%s", hash, text)
+		}
+		if strings.ContainsAny(text, "\u2028\u2029\u202e\u2066\u200b\x1b") {
+			t.Errorf("%s: the page has invisible characters:\n%q", hash, text)
+		}
+	}
+
+	// The files in which a reference stands.
+	b.goTo("#/path/" + small.App.Base())
+	b.wait("document.querySelector('.path-list button') !== null")
+	eval[any](b, fmt.Sprintf("[...document.querySelectorAll('.path-list li')].find((li) => li.innerText.includes(%q)).querySelector('button').click(); null", small.Lib.Name()))
+	b.wait("document.querySelector('.files li') !== null")
+	if text := b.text(".files"); text != "/src=x onerror=hacked=1\n/\\u{202e}exe.app" {
+		t.Errorf("the files are %q", text)
+	}
+
+	// An error of the store.
+	b.goTo("#/path/" + small.Lib.Base() + "?show=derivation")
+	b.wait("document.querySelector('[role=alert]') !== null")
+	if !b.expectProblem("404") {
+		t.Error("the console has no message about the error")
+	}
+	if eval[bool](b, "'hacked' in window || document.querySelector('main img, main script') !== null") {
+		t.Error("a text of the store became markup")
+	}
+}
+
+// The right to read survives a reload, but no address opens the page twice, and the address shows no token.
+func TestSession(t *testing.T) {
+	srv := serve(t, newSmall(t))
+	b := open(t)
+	address := srv.address()
+	b.do(chromedp.Navigate(address))
+	b.wait("document.querySelector('.body .row') !== null")
+	if at := eval[string](b, "location.href"); strings.Contains(at, "token") {
+		t.Errorf("the address is %s", at)
+	}
+	b.do(chromedp.Reload())
+	b.wait("document.querySelector('.body .row') !== null")
+	eval[any](b, "sessionStorage.clear(); null")
+	for _, again := range []string{srv.URL + "/", address} {
+		b.do(chromedp.Navigate("about:blank"), chromedp.Navigate(again))
+		b.wait("document.querySelector('[role=alert]') !== null")
+		if text := b.text("body"); strings.Contains(text, "app-1.0") {
+			t.Errorf("%s shows the store:\n%s", again, text)
+		}
+	}
+	if !b.expectProblem("401") || !b.expectProblem("403") {
+		t.Error("the console has no message about the refusals")
+	}
+}
+
+// The page can be used with the keyboard alone.
+func TestKeyboard(t *testing.T) {
+	small := newSmall(t)
+	srv := serve(t, small, small.App)
+	b := open(t)
+	b.load(srv)
+	focus := func(selector string) {
+		t.Helper()
+		eval[any](b, fmt.Sprintf("document.querySelector(%q).focus(); null", selector))
+	}
+	active := func() string { return eval[string](b, "document.querySelector('.row.active .label')?.innerText ?? ''") }
+
+	// The table: the row that the arrow keys have reached opens with Enter.
+	focus(".rows")
+	first := active()
+	b.key(kb.ArrowDown)
+	second := active()
+	if first == "" || second == "" || first == second {
+		t.Errorf("the arrow key moves from %q to %q", first, second)
+	}
+	b.key(kb.End, kb.Home)
+	if got := active(); got != first {
+		t.Errorf("Home moves to %q", got)
+	}
+	b.key(kb.Enter)
+	b.wait("document.querySelector('.layered .box') !== null")
+
+	// The picture: the arrow keys move along the references.
+	focus(".layered .box[tabindex='0']")
+	from := eval[string](b, "document.activeElement.getAttribute('aria-label')")
+	b.key(kb.ArrowRight)
+	to := eval[string](b, "document.activeElement.getAttribute('aria-label')")
+	if from == to || !strings.HasPrefix(from, "app-1.0") {
+		t.Errorf("the arrow key moves from %q to %q", from, to)
+	}
+	b.key(kb.Enter)
+	b.wait("document.querySelector('h1').innerText !== 'app-1.0'")
+
+	// The search: / leads to it from everywhere.
+	eval[any](b, "document.activeElement.blur(); null")
+	b.do(chromedp.KeyEvent("/"))
+	eval[any](b, "document.activeElement.value = ''; null") // unlike a keyboard, the driver sends the character in any case
+	b.do(chromedp.KeyEvent("sou"))
+	b.wait("document.querySelectorAll('.body .row').length === 1")
+	if got := eval[string](b, "document.activeElement.type"); got != "search" {
+		t.Errorf("the focus is at %s", got)
+	}
+
+	// The treemap.
+	b.goTo("#/treemap")
+	b.wait("document.querySelector('.tile') !== null")
+	focus(".tile[tabindex='0']")
+	before := eval[string](b, "document.activeElement.getAttribute('aria-label')")
+	b.key(kb.ArrowRight)
+	if after := eval[string](b, "document.activeElement.getAttribute('aria-label')"); after == before {
+		t.Errorf("the arrow key stays at %q", before)
+	}
+
+	// The suggestions.
+	b.goTo("#/compare")
+	b.wait("document.querySelector('.picker input') !== null")
+	focus(".picker input")
+	b.do(chromedp.KeyEvent("lib"))
+	b.wait("document.querySelector('.suggestions li') !== null")
+	b.key(kb.ArrowDown, kb.Enter)
+	b.wait(fmt.Sprintf("decodeURIComponent(location.hash).includes('before=%s')", small.Lib))
+
+	// Everything that can be used has a visible focus.
+	b.goTo("#/paths")
+	b.wait("document.querySelector('.body .row') !== null")
+	for range 12 {
+		b.key(kb.Tab)
+		if visible := eval[bool](b, `(() => {
+			const at = document.activeElement;
+			if (at === document.body) return true;
+			const style = getComputedStyle(at.matches(".rows") ? document.querySelector(".row.active") : at);
+			return style.outlineStyle !== "none";
+		})()`); !visible {
+			t.Errorf("the focus is not visible at %s", eval[string](b, "document.activeElement.className + ' ' + document.activeElement.innerText"))
+		}
+	}
+}
+
+// A running build appears, changes and ends without a reload.
+func TestBuilds(t *testing.T) {
+	small := newSmall(t)
+	srv := serve(t, small)
+	b := open(t)
+	b.load(srv)
+	b.goTo("#/builds")
+	b.wait("document.querySelector('main').innerText.includes('No builds are running')")
+	small.SetBuild("unpackPhase")
+	b.wait("document.querySelector('main').innerText.includes('unpackPhase')")
+	small.SetBuild("checkPhase")
+	b.wait("document.querySelector('main').innerText.includes('checkPhase')")
+	small.SetBuild("")
+	b.wait("document.querySelector('main').innerText.includes('No builds are running')")
+}
+
+// An exported file needs no server, and does not run what the store says.
+func TestExport(t *testing.T) {
+	small := newSmall(t)
+	var page strings.Builder
+	if err := view.Export(t.Context(), &page, small, &view.Options{Name: Hostile, Roots: []storepath.Path{small.App}}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "export.html")
+	if err := os.WriteFile(file, []byte(page.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t)
+	b.do(chromedp.Navigate("file://" + file))
+	b.wait("document.querySelector('.body .row') !== null")
+	if got := b.text(".store strong"); !strings.HasPrefix(got, "</script><script>hacked=1") {
+		t.Errorf("the name is %q", got)
+	}
+	for hash, ready := range map[string]string{"#/treemap": ".tile", "#/graph/" + small.App.Base(): ".card a", "#/path/" + small.App.Base(): ".path-list li"} {
+		b.goTo(hash)
+		b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", ready))
+		b.screenshot("export-" + strings.Split(hash, "/")[1])
+	}
+	if eval[bool](b, "'hacked' in window") {
+		t.Error("a text of the store was run")
+	}
+	for _, u := range b.requests {
+		if u != "file://"+file {
+			t.Errorf("a request for %s", u)
+		}
+	}
+}
