@@ -20,12 +20,12 @@ func TestContents(t *testing.T) {
 		if string(text) != p.Markdown && !*update { // another test has just written the page
 			t.Errorf("the text of %s is not its file", p.Name)
 		}
-		if !strings.HasPrefix(p.Markdown, "# "+p.Title+"\n") || p.Title == "" || p.Summary == "" || p.Part == "" || len(p.Summary) > 80 {
+		if !strings.HasPrefix(p.Markdown, "# "+p.Title+"\n") || p.Title == "" || len(p.Summary) > 80 {
 			t.Errorf("%s: title %q, summary %q", p.Name, p.Title, p.Summary)
 		}
 	}
 	for _, file := range all {
-		if _, ok := docs.Get(file); !ok {
+		if p, ok := docs.Get(file); !ok || p.Part == "" {
 			t.Errorf("%s is not in the table of contents, the variable contents in docs.go", file)
 		}
 	}

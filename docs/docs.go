@@ -2,6 +2,9 @@ package docs
 
 import (
 	"embed"
+	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -39,6 +42,7 @@ var contents = []part{
 		{"store-paths", "what the hash part of a path is the hash of"},
 		{"derivations", "build steps as files, and how the paths of outputs follow from them"},
 		{"packages", "declare packages in Go, also on the stdenv of nixpkgs"},
+		{"explain", "each step of the computation of a path or a hash, with its bytes"},
 		{"overlays", "sets of packages, what a change rebuilds, and a compiler in stages"},
 		{"how-a-build-is-made", "from a declaration to a valid path, step by step"},
 		{"garbage-collection", "what keeps a path, what a collection deletes, and in which order"},
@@ -48,6 +52,8 @@ var contents = []part{
 		{"profiles", "switch between versions, go back, delete old ones"},
 		{"stores", "read-only mounts, full disks, power cuts, network file systems"},
 		{"daemon", "serve a store to other users and machines"},
+		{"monitor", "see what a client and a daemon say to each other"},
+		{"pushing", "copy new paths to a binary cache"},
 		{"serving", "serve a store over HTTP as a binary cache"},
 	}},
 	{"Formats between machines", []entry{
@@ -66,23 +72,43 @@ var contents = []part{
 	}},
 }
 
-// load reads all pages once.
-var load = sync.OnceValue(func() (pages []*Page) {
+// load reads all pages once, in the order of contents. A page that is not in it comes last.
+var load = sync.OnceValue(func() []*Page {
+	names, err := fs.Glob(files, "*.md")
+	if err != nil {
+		panic(err) // the pattern is wrong
+	}
+	left := make(map[string]bool)
+	for _, name := range names {
+		left[strings.TrimSuffix(name, ".md")] = true
+	}
+	var pages []*Page
 	for _, part := range contents {
-		for _, entry := range part.pages {
-			text, err := files.ReadFile(entry.name + ".md")
-			if err != nil {
-				panic(err) // the table of contents names a page that is not embedded
+		for _, e := range part.pages {
+			if left[e.name] {
+				pages = append(pages, read(e, part.title))
+				delete(left, e.name)
 			}
-			p := &Page{Name: entry.name, Part: part.title, Summary: entry.summary, Markdown: string(text)}
-			if sections := p.Sections(); len(sections) > 0 {
-				p.Title = sections[0].Title
-			}
-			pages = append(pages, p)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		pages = append(pages, read(entry{name: name}, ""))
 	}
 	return pages
 })
+
+// read reads an embedded page.
+func read(e entry, part string) *Page {
+	text, err := files.ReadFile(e.name + ".md")
+	if err != nil {
+		panic(err) // an embedded file cannot be missing
+	}
+	p := &Page{Name: e.name, Part: part, Summary: e.summary, Markdown: string(text)}
+	if sections := p.Sections(); len(sections) > 0 {
+		p.Title = sections[0].Title
+	}
+	return p
+}
 
 // Pages returns all pages in reading order. The caller may change the slice and the pages.
 func Pages() []*Page {

@@ -8,7 +8,7 @@ import (
 
 // The best section for some words.
 func ExampleSearch() {
-	best := docs.Search("xor fold digest")[0]
+	best := docs.Search("folding digests")[0]
 	fmt.Println(best.Page.Name + "#" + best.Section.Anchor)
 	// Output:
 	// hashes#folding

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"io/fs"
 	"net/url"
 	"strings"
 	"unicode"
@@ -66,14 +67,8 @@ func targetOf(page, destination string) target {
 
 // known reports whether there is a page with this name.
 func known(name string) bool {
-	for _, part := range contents {
-		for _, entry := range part.pages {
-			if entry.name == name {
-				return true
-			}
-		}
-	}
-	return false
+	_, err := fs.Stat(files, name+".md")
+	return err == nil
 }
 
 // unescape returns the text of a node without backslashes, character references, and the control characters for which
