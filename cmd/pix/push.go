@@ -219,6 +219,7 @@ func (p *pusher) step(ctx context.Context) error {
 	}
 	if p.all {
 		p.state.forget()
+		p.state.isNew = true // update replaces the file, so that paths that cannot be copied now are tried again
 	}
 	fresh, err := p.state.update(valid, realised.lines())
 	p.all = p.all && err != nil

@@ -150,6 +150,22 @@ func TestPushBadPath(t *testing.T) {
 	}
 }
 
+// A recorded path that --all cannot copy is tried again by the next push.
+func TestPushAllFails(t *testing.T) {
+	p, src, _ := newPusher(t, true)
+	good, bad := addText(t, src, "good"), addText(t, src, "bad")
+	if err := p.state.replace([]storepath.Path{good, bad}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.src = &damagedStore{src, bad}
+	if err := p.step(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if err := errors.Join(p.state.close(), equalFile(p.state.name, "pix push from a to b\n"+good.Base()+"\n")); err != nil {
+		t.Error(err)
+	}
+}
+
 // A damagedStore cannot read the archive of one path.
 type damagedStore struct {
 	*memstore.Store

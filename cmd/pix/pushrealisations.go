@@ -69,7 +69,11 @@ func (p *pusher) pushRealisations(ctx context.Context, dst store.Store, all real
 			continue
 		}
 		if err == nil && !info.CA.IsZero() {
-			err = p.pushRealisation(ctx, dst, r)
+			// The first push records paths that the cache lacks. A realisation of such a path would lead clients to nothing.
+			var has bool
+			if has, err = dst.IsValidPath(ctx, r.OutPath); has && err == nil {
+				err = p.pushRealisation(ctx, dst, r)
+			}
 		}
 		switch {
 		case isRefused(err):

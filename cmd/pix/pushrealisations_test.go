@@ -119,6 +119,33 @@ func TestPushRealisations(t *testing.T) {
 	}
 }
 
+// A realisation that appears later is not pushed if the cache lacks its output, because the first push has only recorded it.
+// --all pushes both.
+func TestPushLateRealisation(t *testing.T) {
+	p, src, dst := newPusher(t, false)
+	drv, out := addFloating(t, src, "first")
+	late := store.KeyedRealisation{ID: store.DrvOutput{Hash: nixhash.Sum(nixhash.SHA256, nil), Output: "out"}, Realisation: store.Realisation{OutPath: out}}
+	for i := range 3 {
+		if i == 1 {
+			if err := src.RegisterDrvOutput(t.Context(), late); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := i == 2
+		p.all = all
+		if err := p.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pushed, err := dst.QueryAllRealisations(t.Context()); err != nil || (len(pushed) > 0) != all {
+			t.Errorf("step %d: %v, %v", i, pushed, err)
+		}
+	}
+	checkFloating(t, dst, drv, out, false)
+	if r, err := dst.QueryRealisation(t.Context(), late.ID); err != nil || r.OutPath != out {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 // A refusingStore does not accept realisations and logs.
 type refusingStore struct {
 	keptOpen

@@ -18,8 +18,9 @@ import (
 )
 
 // A pushState is the record of the paths and realisations that were pushed to a cache: a file with a line for each. The line
-// of a realisation has the ID and the output path, separated by a space. The file is locked while a push runs. New lines are appended. A process that is killed leaves at most one incomplete line, which the next one removes;
-// a path without a line is pushed again, which finds it in the cache.
+// of a realisation has the ID and the output path, separated by a space. The file is locked while a push runs. New lines are
+// appended. A process that is killed leaves at most one incomplete line, which the next one removes; a path without a line is
+// pushed again, which finds it in the cache.
 type pushState struct {
 	name   string
 	head   string // the first line
