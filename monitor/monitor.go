@@ -108,6 +108,7 @@ func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
 		client.describe()
 		for _, e := range []*Event{{Client: client}, {Failure: &Failure{Reason: err.Error()}}} {
 			e.Time, e.Conn = now, number
+			m.Recorder.connection(number).event(e)
 			m.emit(e)
 		}
 		return

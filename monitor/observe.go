@@ -40,7 +40,6 @@ type operation struct {
 	from      int64 // the offset of the request
 	began     int64 // the offset of the first message
 	reads     int   // strings that the daemon has asked for and the client has not sent
-	failed    bool
 	ended     bool
 	held      int
 }

@@ -55,10 +55,11 @@ func (o *observer) readGreeting(s *stream) error {
 	if o.clientVersion == 0 {
 		return errors.New("the daemon does not wait for the client's version")
 	}
-	h := &Handshake{ClientVersion: o.clientVersion.String(), DaemonVersion: version.String()}
+	h := &Handshake{ClientVersion: o.clientVersion.String(), DaemonVersion: version.String(), Trust: protocol.TrustUnknown.String()}
 	params := protocol.Params{Version: min(o.clientVersion, version), Dir: o.m.storeDir()}
 	h.Version = params.Version.String()
 	if params.Version > protocol.MaxVersion {
+		o.emit(&Event{Handshake: h})
 		return fmt.Errorf("client and daemon speak %s of the protocol, newer than %s", params.Version, protocol.MaxVersion)
 	}
 	if params.Version >= protocol.FeatureVersion {
@@ -68,6 +69,7 @@ func (o *observer) readGreeting(s *stream) error {
 		h.ClientFeatures = o.clientFeatures
 		var unknown []string
 		if params.Features, unknown = common(h.ClientFeatures, h.DaemonFeatures); len(unknown) > 0 {
+			o.emit(&Event{Handshake: h})
 			return fmt.Errorf("client and daemon use features that are unknown: %s", strings.Join(unknown, " "))
 		}
 	}
@@ -87,7 +89,7 @@ func (o *observer) readGreeting(s *stream) error {
 func (o *observer) welcome(m protocol.Message) {
 	switch m.Kind {
 	case protocol.MessageError:
-		o.greeting.Error = m.Err.Message
+		o.greeting.Error = redact.Text(m.Err.Message)
 	case protocol.MessageLast:
 	default:
 		return
@@ -116,7 +118,6 @@ func (o *observer) message(s *stream, op *operation, m protocol.Message, from in
 		return nil
 	case protocol.MessageError:
 		op.Error = redact.Text(m.Err.Message)
-		op.failed = true
 	case protocol.MessageLast:
 		if err := o.reply(s, op); err != nil {
 			return err

@@ -371,3 +371,18 @@ func TestManyClients(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
+
+// Other users can open neither the socket of a monitor nor a directory that it creates.
+func TestPrivateSocket(t *testing.T) {
+	dir := filepath.Join(socketDir(t), "new")
+	l, err := server.ListenPrivate(filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for path, want := range map[string]os.FileMode{dir: 0o700, l.Addr().String(): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+		}
+	}
+}

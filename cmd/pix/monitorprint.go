@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"pix/monitor"
+)
+
+// A monitorPrinter prints events and totals. Its methods may be called by any number of goroutines.
+type monitorPrinter struct {
+	mu      sync.Mutex
+	w       io.Writer
+	summary io.Writer // for totals as text
+	asJSON  bool
+	filter  *monitor.Filter
+	totals  monitor.Totals
+	file    *os.File // nil if w is a stream
+	err     error
+}
+
+// monitorOutput returns the printer for the flags. A command has the standard output for itself.
+func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter, error) {
+	out := &monitorPrinter{w: a.stdout, summary: a.stderr, asJSON: o.asJSON, filter: &o.filter}
+	if hasCommand {
+		out.w = a.stderr
+	}
+	if o.output == "" {
+		return out, nil
+	}
+	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--output: %w", err)}
+	}
+	out.w, out.file = f, f
+	return out, nil
+}
+
+// event counts an event, and prints it if the filter selects it. After an error it only counts.
+func (p *monitorPrinter) event(e *monitor.Event) {
+	p.totals.Add(e)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.filter.Match(e) || p.err != nil {
+		return
+	}
+	if p.asJSON {
+		p.printObject(newMonitorJSON(e))
+		return
+	}
+	_, p.err = io.WriteString(p.w, e.String()+"\n")
+}
+
+// failure returns the error of an earlier write.
+func (p *monitorPrinter) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// printObject prints an object as one line.
+func (p *monitorPrinter) printObject(v any) {
+	if p.err == nil {
+		enc := json.NewEncoder(p.w)
+		enc.SetEscapeHTML(false)
+		p.err = enc.Encode(v)
+	}
+}
+
+// printTotals prints the totals so far.
+func (p *monitorPrinter) printTotals() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.totals.Summary(); p.asJSON {
+		p.printObject(newMonitorSummaryJSON(s))
+	} else {
+		io.WriteString(p.summary, s.String()) //nolint:errcheck // a message
+	}
+}
+
+// repeatTotals prints the totals regularly, until stop is called.
+func (p *monitorPrinter) repeatTotals(every time.Duration) (stop func()) {
+	if every <= 0 {
+		return func() {}
+	}
+	ticker, ended, done := time.NewTicker(every), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-ticker.C:
+				p.printTotals()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(ended)
+		<-done
+	}
+}
+
+// close prints the totals, and closes the file.
+func (p *monitorPrinter) close() error {
+	p.printTotals()
+	if p.file != nil {
+		p.err = errors.Join(p.err, p.file.Close())
+	}
+	return p.err
+}
