@@ -44,13 +44,14 @@ const contextSize = 60
 // Compare compares two explanations. Steps without a result are left out.
 func Compare(a, b *Explanation) *Comparison {
 	c := &Comparison{A: a.Subject, B: b.Subject}
+	stepsA, stepsB := a.byKey(), b.byKey()
 	for i := range a.Steps {
 		if sa := &a.Steps[i]; sa.Op != OpShow {
-			c.Steps = append(c.Steps, compareStep(a, b, sa, b.find(sa)))
+			c.Steps = append(c.Steps, compareStep(a, b, sa, stepsB[sa.key()]))
 		}
 	}
 	for i := range b.Steps {
-		if sb := &b.Steps[i]; sb.Op != OpShow && a.find(sb) == nil {
+		if sb := &b.Steps[i]; sb.Op != OpShow && stepsA[sb.key()] == nil {
 			c.Steps = append(c.Steps, StepComparison{Name: sb.Name, Output: sb.Output, Title: sb.Title, Status: OnlyB})
 		}
 	}
@@ -67,14 +68,23 @@ func (c *Comparison) First() *StepComparison {
 	return nil
 }
 
-// find returns the step that corresponds to a step of another explanation, or nil.
-func (e *Explanation) find(other *Step) *Step {
+// A stepKey is equal for the corresponding steps of two explanations.
+type stepKey struct {
+	name   StepName
+	output string
+}
+
+func (s *Step) key() stepKey { return stepKey{s.Name, s.Output} }
+
+// byKey returns the steps by their keys. Of several it is the first.
+func (e *Explanation) byKey() map[stepKey]*Step {
+	steps := make(map[stepKey]*Step, len(e.Steps))
 	for i := range e.Steps {
-		if s := &e.Steps[i]; s.Name == other.Name && s.Output == other.Output {
-			return s
+		if s := &e.Steps[i]; steps[s.key()] == nil {
+			steps[s.key()] = s
 		}
 	}
-	return nil
+	return steps
 }
 
 func compareStep(a, b *Explanation, sa, sb *Step) StepComparison {
@@ -191,7 +201,7 @@ func skipEqual(a, b *textCursor) {
 			continue
 		}
 		sa, sb := a.source(), b.source()
-		if sa == nil || sb == nil || sa.Name != sb.Name || sa.Output != sb.Output {
+		if sa == nil || sb == nil || sa.key() != sb.key() {
 			return
 		}
 		a.skip(len(a.parts[a.part].text))

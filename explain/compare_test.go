@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -180,5 +181,59 @@ func TestUnresolved(t *testing.T) {
 	}
 	if in := stepOf(t, e, explain.StepModulo, "").Inputs[0]; in.Reason != explain.ReasonDeferred {
 		t.Errorf("the reason for the input is %s", in.Reason)
+	}
+}
+
+// Thousands of outputs, and a deep chain of inputs with a cause in each, take neither long nor much memory.
+func TestManyOutputs(t *testing.T) {
+	many := func(version string) *explain.Explanation {
+		d := &derivation.Derivation{Name: "many", Dir: storepath.DefaultDir, Platform: "x", Builder: version}
+		for i := range 1000 {
+			d.Outputs.Set("out"+strconv.Itoa(i), derivation.DeferredOutput())
+		}
+		if err := d.FillOutputPaths(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		path, err := d.Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	a, b := many("1"), many("2")
+	c := explain.Compare(a, b)
+	if first := c.First(); first == nil || first.Name != explain.StepModulo {
+		t.Errorf("the first difference is %+v", first)
+	}
+	for _, s := range c.Steps {
+		if s.Name == explain.StepPath && s.Output != "" && s.Status != explain.Consequence {
+			t.Fatalf("the path of %s is %s", s.Output, s.Status)
+		}
+	}
+	script, err := a.Script(t.TempDir())
+	if err != nil || len(script.Text) < 200_000 {
+		t.Errorf("the script has %d bytes: %v", len(script.Text), err)
+	}
+}
+
+func TestDeepRebuild(t *testing.T) {
+	f := fakePackages{t, texts{}}
+	chain := func(version string) (last explain.Drv) {
+		last = f.add("p0", version)
+		for i := range 200 {
+			last = f.add("p"+strconv.Itoa(i+1), version, last)
+		}
+		return last
+	}
+	r, err := explain.WhyRebuilt(t.Context(), chain("1"), chain("2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Causes) != 201 || len(r.Causes[200].Chain) != 32 || r.Causes[200].Chain[31].Name() != "p0.drv" {
+		t.Errorf("%d causes, the last %v", len(r.Causes), names(r.Causes[len(r.Causes)-1].Chain))
 	}
 }

@@ -22,7 +22,7 @@ type Rebuild struct {
 // A RootCause is a cause of a rebuild.
 type RootCause struct {
 	derivation.Cause
-	// Chain leads from the new derivation to the one in which the cause is, through inputs.
+	// Chain leads from the new derivation to the one in which the cause is, through inputs. Of a long chain it has the last 32.
 	Chain []storepath.Path
 }
 
@@ -143,9 +143,13 @@ func (r *rebuildFinder) sameHash(in *derivation.InputDifference) bool {
 	return okA && okB && a.Hash == b.Hash
 }
 
+// maxChain is the largest length of a chain. Without a limit, the chains of a deep closure would take memory that grows with the
+// square of its depth.
+const maxChain = 32
+
 // chainTo returns the new derivations through which a pair was reached, from the root to the pair.
 func chainTo(d *derivation.Difference, from map[*derivation.Difference]*derivation.Difference) (chain []storepath.Path) {
-	for ; d != nil; d = from[d] {
+	for ; d != nil && len(chain) < maxChain; d = from[d] {
 		chain = append(chain, d.B)
 	}
 	slices.Reverse(chain)
