@@ -35,6 +35,9 @@ func TestSmallXzDictionary(t *testing.T) {
 	if huge := encodeBytes(t, "xz", text[:1000], 1<<62); huge > 64<<20 {
 		t.Errorf("%d bytes are allocated for a huge size", huge)
 	}
+	if long := encodeBytes(t, "xz", noise(1<<20), 1); long > 8<<20 { // with a small dictionary for each 4 KiB: 40 MB
+		t.Errorf("%d bytes are allocated for contents that are longer than their size", long)
+	}
 }
 
 // Contents that are longer than the size are encoded correctly.
