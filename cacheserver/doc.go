@@ -50,8 +50,8 @@
 //   - keptfiles.go has the files in a directory of limited size, and growingfile.go a file that is sent while it is written.
 //   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
 //     the other files. namelocks.go orders uploads of one name, and sessions.go protects uploaded paths from collectors.
-//   - upstream.go fetches from other caches, and fetchedfiles.go keeps archives, with their infos
-//     in fetchedinfos.go.
+//   - upstream.go fetches from other caches, which upstreamsource.go opens. fetchedfiles.go keeps archives, and fetchedinfos.go their
+//     infos.
 //   - start.go and files.go are for browsers, health.go and events.go for operators.
 //
 // Source of the files and their names: src/libstore/binary-cache-store.cc in Nix.

@@ -31,7 +31,7 @@ type Observer interface {
 var kindNames = map[kind]string{
 	kindNone: "none", kindStart: "start", kindHealth: "health", kindCacheInfo: "cache-info", kindNarInfo: "narinfo",
 	kindArchive: "archive", kindListing: "listing", kindLog: "log", kindRealisation: "realisation", kindTrace: "realisation",
-	kindFiles: "file",
+	kindFiles: "file", kindDebugInfo: "debug-info",
 }
 
 // observe reports a request to the observer.

@@ -71,9 +71,12 @@ func (c *fetchedFiles) remove(hash nixhash.Hash) {
 	}
 }
 
+// An openFunc returns the store from which archives are fetched.
+type openFunc func(context.Context) (store.Store, error)
+
 // get opens the file of an archive, or the file into which it is being fetched. It begins to fetch the archive if no other
 // request has. The caller must close the result.
-func (c *fetchedFiles) get(ctx context.Context, src store.Store, info *store.PathInfo) (*openFile, *growingFile, error) {
+func (c *fetchedFiles) get(ctx context.Context, src openFunc, info *store.PathInfo) (*openFile, *growingFile, error) {
 	if f, g, err := c.findWhole(info); f != nil || g != nil || err != nil {
 		return f, g, err
 	}
@@ -104,7 +107,7 @@ func (c *fetchedFiles) findWholeLocked(info *store.PathInfo) (*openFile, *growin
 
 // begin begins to fetch an archive, unless another request has. The caller has acquired a place, which the fetch releases if it
 // has begun.
-func (c *fetchedFiles) begin(src store.Store, info *store.PathInfo) (f *openFile, g *growingFile, begun bool, err error) {
+func (c *fetchedFiles) begin(src openFunc, info *store.PathInfo) (f *openFile, g *growingFile, begun bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f, g, err := c.findWholeLocked(info); f != nil || g != nil || err != nil {
@@ -130,7 +133,11 @@ func (c *fetchedFiles) begin(src store.Store, info *store.PathInfo) (f *openFile
 }
 
 // fetch writes the archive of an info to the file.
-func (g *growingFile) fetch(ctx context.Context, src store.Store, info *store.PathInfo) error {
+func (g *growingFile) fetch(ctx context.Context, open openFunc, info *store.PathInfo) error {
+	src, err := open(ctx)
+	if err != nil {
+		return err
+	}
 	archive, err := openSource(ctx, src, info, 0)
 	if err != nil {
 		return err

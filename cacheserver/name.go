@@ -25,6 +25,7 @@ const (
 	kindRealisation             // realisations/sha256:HASH!OUTPUT.doi
 	kindTrace                   // build-trace-v2/DERIVATION/OUTPUT.doi
 	kindFiles                   // serve/HASH/…
+	kindDebugInfo               // debuginfo/BUILDID.debug, which this server does not have
 )
 
 // maxNameLen is the maximum length in bytes of the path of a request. The longest path of an object has 64 names of 255
@@ -83,6 +84,8 @@ func nameOf(parts []string) name {
 		return archiveName(parts[1])
 	case first == "log" && len(parts) == 2:
 		return name{kind: kindLog, drv: parts[1]}
+	case first == "debuginfo" && len(parts) == 2:
+		return name{kind: kindDebugInfo}
 	case first == "realisations" && len(parts) == 2:
 		return realisationName(parts[1])
 	case first == "build-trace-v2" && len(parts) == 3:

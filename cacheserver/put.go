@@ -73,7 +73,7 @@ func (h *Handler) accepts(k kind) bool {
 		return false
 	}
 	switch k {
-	case kindCacheInfo, kindNarInfo, kindArchive, kindListing, kindLog, kindRealisation, kindTrace:
+	case kindCacheInfo, kindNarInfo, kindArchive, kindListing, kindLog, kindRealisation, kindTrace, kindDebugInfo:
 		return true
 	}
 	return false
@@ -143,6 +143,8 @@ func (p *upload) receive(ctx context.Context) (created bool, err error) {
 		return false, p.putListing()
 	case kindLog:
 		return p.putLog(ctx)
+	case kindDebugInfo: // Nix sends it with index-debug-info. Accepting it would promise a file that the cache does not have.
+		return false, unacceptable("this cache has no index of debug info: copy without index-debug-info")
 	}
 	return p.putRealisation(ctx)
 }

@@ -38,7 +38,7 @@ type UpstreamOptions struct {
 //
 // An archive that several clients want is fetched once. The fetch goes on when the clients have left.
 type Upstream struct {
-	src     store.Store
+	src     *upstreamSource
 	keys    signature.KeySet
 	fetched *fetchedFiles // nil if no archives are kept
 }
@@ -55,15 +55,18 @@ func NewUpstream(src store.Store, opts *UpstreamOptions) (*Upstream, error) {
 	if err := checkStores([]store.Store{src}); err != nil {
 		return nil, err
 	}
+	return newUpstream(&upstreamSource{dir: src.Dir(), store: src}, opts)
+}
+
+func newUpstream(src *upstreamSource, opts *UpstreamOptions) (u *Upstream, err error) {
 	if opts == nil {
 		opts = new(UpstreamOptions)
 	}
-	u := &Upstream{src: src, keys: opts.TrustedKeys}
+	u = &Upstream{src: src, keys: opts.TrustedKeys}
 	if opts.Dir == "" {
 		return u, nil
 	}
-	var err error
-	u.fetched, err = openFetched(opts.Dir, src.Dir(), cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
+	u.fetched, err = openFetched(opts.Dir, src.dir, cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
 	return u, err
 }
 
@@ -84,14 +87,14 @@ func upstreamError(err error) error {
 }
 
 // Dir implements [store.Store].
-func (u *Upstream) Dir() storepath.Dir { return u.src.Dir() }
+func (u *Upstream) Dir() storepath.Dir { return u.src.dir }
 
 // Close ends all fetches.
 func (u *Upstream) Close() error {
 	if u.fetched != nil {
 		u.fetched.close()
 	}
-	return u.src.Close()
+	return u.src.close()
 }
 
 // IsValidPath implements [store.Store].
@@ -105,7 +108,11 @@ func (u *Upstream) IsValidPath(ctx context.Context, path storepath.Path) (bool, 
 
 // QueryValidPaths implements [store.Store].
 func (u *Upstream) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
-	found, err := u.src.QueryValidPaths(ctx, paths, substitute)
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := src.QueryValidPaths(ctx, paths, substitute)
 	if err != nil {
 		return nil, upstreamError(err)
 	}
@@ -127,7 +134,11 @@ func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*sto
 	if info := u.keptInfo(path.HashPart()); info != nil && info.Path == path {
 		return info, nil
 	}
-	info, err := u.src.QueryPathInfo(ctx, path)
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := src.QueryPathInfo(ctx, path)
 	if err != nil {
 		return nil, upstreamError(err)
 	}
@@ -160,13 +171,21 @@ func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (
 	if info := u.keptInfo(hashPart); info != nil {
 		return info.Path, nil
 	}
-	path, err := store.PathFromHashPart(ctx, u.src, hashPart)
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	path, err := store.PathFromHashPart(ctx, src, hashPart)
 	return path, upstreamError(err)
 }
 
 // QueryRealisation returns a realisation that a trusted key has signed.
 func (u *Upstream) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
-	r, err := store.QueryRealisation(ctx, u.src, output)
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := store.QueryRealisation(ctx, src, output)
 	if err != nil {
 		return nil, upstreamError(err)
 	}
@@ -204,7 +223,7 @@ func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset 
 	if u.fetched == nil || info.NARSize > u.fetched.largest() {
 		return u.passThrough(ctx, info, offset)
 	}
-	f, g, err := u.fetched.get(ctx, u.src, info)
+	f, g, err := u.fetched.get(ctx, u.src.get, info)
 	switch {
 	case errors.Is(err, errDiskFull):
 		return u.passThrough(ctx, info, offset)
@@ -218,13 +237,17 @@ func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset 
 
 // passThrough opens the archive of a path, which is not kept. A part of an archive is verified only if the archive must be read from
 // its beginning.
-func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo, offset int64) (src io.ReadCloser, err error) {
-	if r, ok := store.As[store.NAROffsetReader](u.src); ok && offset > 0 {
-		src, err = r.NARFromOffset(ctx, info.Path, offset)
-	} else {
-		src, err = openSource(ctx, u.src, info, offset)
+func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo, offset int64) (archive io.ReadCloser, err error) {
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return src, upstreamError(err)
+	if r, ok := store.As[store.NAROffsetReader](src); ok && offset > 0 {
+		archive, err = r.NARFromOffset(ctx, info.Path, offset)
+	} else {
+		archive, err = openSource(ctx, src, info, offset)
+	}
+	return archive, upstreamError(err)
 }
 
 // openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pix/cacheserver"
 	"pix/narinfo"
@@ -208,4 +210,59 @@ func (s *offsetStore) Unwrap() store.Store { return s.Store }
 func (s *offsetStore) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
 	s.first.Store(offset)
 	return store.ReadNARFrom(ctx, s.Store, path, offset)
+}
+
+// An upstream cache that is down when the server starts is opened later, and not for each request. Kept paths need no store.
+func TestOpenUpstream(t *testing.T) {
+	key, dir := newKey(t, "test-1"), t.TempDir()
+	src := memstore.New(nil)
+	kept := addSigned(t, src, "kept", fileArchive("kept"), key)
+	other := addSigned(t, src, "other", fileArchive("other"), key)
+	opts := &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: dir}
+	u := newUpstream(t, src, opts)
+	h := newHandler(t, nil, u)
+	ask(h, http.MethodGet, archiveURLOf(t, h, kept.Path))
+	u.Close()
+	synctest.Test(t, func(t *testing.T) {
+		tries, down := 0, true
+		u, err := cacheserver.OpenUpstream(src.Dir(), func(context.Context) (store.Store, error) {
+			if tries++; down {
+				return nil, errors.New("it is down")
+			}
+			return src, nil
+		}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Close()
+		h := newHandler(t, &cacheserver.Options{StallTimeout: -1}, memstore.New(nil), u)
+		check := func(path storepath.Path, want, wantTries int) {
+			t.Helper()
+			if r := ask(h, http.MethodGet, "/"+narinfo.FileName(path)); r.Code != want || tries != wantTries {
+				t.Errorf("'%s': %d after %d attempts, want %d after %d", path, r.Code, tries, want, wantTries)
+			}
+		}
+		check(kept.Path, http.StatusOK, 0)
+		for range 3 {
+			check(other.Path, http.StatusBadGateway, 1)
+		}
+		down = false
+		check(other.Path, http.StatusBadGateway, 1)
+		time.Sleep(time.Minute)
+		for range 3 {
+			check(other.Path, http.StatusOK, 2)
+		}
+	})
+}
+
+// A store with another store directory cannot become the upstream store.
+func TestOpenUpstreamDir(t *testing.T) {
+	u, err := cacheserver.OpenUpstream("/other/store", func(context.Context) (store.Store, error) { return memstore.New(nil), nil }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if _, err := u.QueryPathFromHashPart(t.Context(), strings.Repeat("0", 32)); !errors.As(err, new(*cacheserver.UpstreamError)) {
+		t.Errorf("got %v", err)
+	}
 }

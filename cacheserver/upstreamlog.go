@@ -13,7 +13,11 @@ var _ store.LogReader = (*Upstream)(nil)
 // BuildLog returns the log of a derivation. Logs have no signatures, so their text is the word of the upstream store, as it is for
 // a client that asks that store directly. They are sent to each client, and not kept.
 func (u *Upstream) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error) {
-	log, err := store.BuildLog(ctx, u.src, drv)
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log, err := store.BuildLog(ctx, src, drv)
 	if err != nil {
 		return nil, upstreamError(err)
 	}

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"pix/binarycache"
 	"pix/cacheserver"
 	"pix/nixconf"
 	"pix/store"
+	"pix/storepath"
 )
 
 // upstreamOptions are the flags of serve for upstream caches.
@@ -53,26 +57,46 @@ func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (stor
 	if err != nil {
 		return nil, err
 	}
-	src, err := a.openChosen(ctx, choice)
+	conf, err := a.configuration()
 	if err != nil {
 		return nil, err
 	}
-	conf, err := a.configuration()
-	if err != nil {
-		return nil, errors.Join(err, src.Close())
-	}
 	size, err := nixconf.ParseSize(o.size)
 	if err != nil {
-		return nil, errors.Join(err, src.Close())
+		return nil, err
 	}
 	opts := &cacheserver.UpstreamOptions{Size: int64(min(size, 1<<60))}
-	opts.TrustedKeys, _ = trustedKeys(conf) // opening the store has warned of invalid keys
+	opts.TrustedKeys, _ = trustedKeys(conf) // opening the store warns of invalid keys
 	if o.dir != "" {
 		opts.Dir = filepath.Join(o.dir, strconv.Itoa(i+1))
+	}
+	open := func(ctx context.Context) (store.Store, error) { return a.openChosen(ctx, choice) }
+	src, err := open(ctx)
+	if isDown(err) && ctx.Err() == nil {
+		fmt.Fprintf(a.stderr, "pix: the upstream cache is down, and is tried again when a client needs it: %s\n", errorText(err))
+		return openLater(choice.options.StoreDir, open, opts)
+	}
+	if err != nil {
+		return nil, err
 	}
 	s, err := cacheserver.NewUpstream(src, opts)
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
+	}
+	return s, nil
+}
+
+// isDown reports whether an error says that a server does not answer now. Other errors need the operator.
+func isDown(err error) bool {
+	request, ok := errors.AsType[*binarycache.RequestError](err)
+	return ok && (request.Status == 0 || request.Status >= http.StatusInternalServerError)
+}
+
+// openLater returns an upstream cache that is opened when a client needs it.
+func openLater(dir storepath.Dir, open func(context.Context) (store.Store, error), opts *cacheserver.UpstreamOptions) (store.Store, error) {
+	s, err := cacheserver.OpenUpstream(cmp.Or(dir, storepath.DefaultDir), open, opts)
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
 }

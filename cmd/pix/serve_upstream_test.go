@@ -1,9 +1,11 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -46,4 +48,27 @@ func TestServeOtherHosts(t *testing.T) {
 		}
 		s.stop(t)
 	}
+}
+
+// A server starts although its upstream cache is down, and fetches from it later.
+func TestServeWhileUpstreamIsDown(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	path := pixOutput(t, "--store", store, "add-text", "hello", "hello world")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close() // connections to its address are refused
+	s := startServe(t, 1, "--store", store, "--upstream", "http://"+l.Addr().String()+"?retry-attempts=1", "--listen", "127.0.0.1:0")
+	for hashPart, want := range map[string]int{filepath.Base(path)[:32]: http.StatusOK, strings.Repeat("0", 32): http.StatusBadGateway} {
+		resp, err := http.Get("http://" + s.addresses[0] + "/" + hashPart + ".narinfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", hashPart, resp.Status, want)
+		}
+	}
+	s.stop(t)
 }
