@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pix/binarycache"
 	"pix/internal/flock"
 	"pix/internal/redact"
 	"pix/nixbase32"
@@ -122,12 +120,6 @@ func (a *app) notePush(text string) {
 	if mode, err := a.progressMode(); err == nil && mode != progressNone {
 		fmt.Fprintf(a.stderr, "pix: note: %s\n", text)
 	}
-}
-
-// isDown reports whether a cache may answer later.
-func isDown(err error) bool {
-	failure, ok := errors.AsType[*binarycache.RequestError](err)
-	return ok && (failure.Status == 0 || failure.Status >= http.StatusInternalServerError)
 }
 
 // cacheName returns the URI of a cache without parameters, except the one that names the server of a bucket.
