@@ -7,8 +7,8 @@ import (
 	"pix/storepath"
 )
 
-// A nodeTable contains nodes by path. It is a list, and an open-addressing table of indexes in it: for a million paths it
-// takes 40 MB less than a map of nodes. The hash has a random seed, because the source of infos determines the paths.
+// A nodeTable contains nodes by path. It is a list, and an open-addressing table of indexes in it: a million nodes
+// take 32 MB, and 95 MB in a map. The hash has a random seed, because the source of infos determines the paths.
 type nodeTable struct {
 	nodes []node
 	seed  maphash.Seed

@@ -24,9 +24,10 @@ const (
 	smallArchive = 1 << 20
 	// archivesAhead is the largest total size in bytes of archives in memory.
 	archivesAhead = 32 << 20
-	// objectsAhead is the largest number of archives that are read ahead. Each takes about a kilobyte
-	// besides its contents, so the limit on their size does not bound the memory of tiny ones.
-	objectsAhead = 4096
+	// objectsAhead is the largest number of archives that are read ahead: twice as many as the
+	// default reads return at once. Each takes about a kilobyte besides its contents, so the limit
+	// on their size does not bound the memory of tiny ones.
+	objectsAhead = 1024
 	// batchBytes and batchObjects limit a batch of archives. It keeps a distant source busy
 	// until the next request arrives.
 	batchBytes   = 512 << 10

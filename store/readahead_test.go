@@ -50,7 +50,7 @@ func (s *pausingStore) AddMultipleToStore(ctx context.Context, count int, import
 func TestTinyArchivesAhead(t *testing.T) {
 	src := &countingSource{Store: memstore.New(nil)}
 	var paths []storepath.Path
-	for i := range 5000 {
+	for i := range 1500 {
 		path, err := src.AddTextToStore(t.Context(), fmt.Sprint("text-", i), fmt.Sprint(i), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -61,8 +61,8 @@ func TestTinyArchivesAhead(t *testing.T) {
 		dst := &pausingStore{Store: memstore.New(nil)}
 		dst.pause = func() {
 			synctest.Wait()
-			if n := src.reads.Load(); n < 4096 || n > 4097 {
-				t.Errorf("%d archives are read ahead, want 4096", n-1)
+			if n := src.reads.Load(); n < 1024 || n > 1025 {
+				t.Errorf("%d archives are read ahead, want 1024", n-1)
 			}
 		}
 		copied, err := store.Copy(t.Context(), dst, src, paths, &store.CopyOptions{AddOptions: store.AddOptions{NoSignatures: true}})
