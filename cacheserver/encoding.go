@@ -2,11 +2,12 @@ package cacheserver
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"pix/internal/acceptencoding"
 )
 
 // maxEncoded is the size in bytes below which an archive is compressed in transit. Such a response is compressed in memory
@@ -21,26 +22,7 @@ func (h *Handler) encodes(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	w.Header().Add("Vary", "Accept-Encoding")
-	return acceptsZstd(r.Header)
-}
-
-// acceptsZstd reports whether a client accepts responses with Content-Encoding: zstd.
-func acceptsZstd(header http.Header) bool {
-	for _, line := range header.Values("Accept-Encoding") {
-		for coding := range strings.SplitSeq(line, ",") {
-			name, parameter, _ := strings.Cut(coding, ";")
-			if !strings.EqualFold(strings.TrimSpace(name), "zstd") {
-				continue
-			}
-			quality, ok := strings.CutPrefix(strings.TrimSpace(parameter), "q=")
-			if !ok {
-				return true
-			}
-			q, err := strconv.ParseFloat(quality, 64)
-			return err == nil && q > 0
-		}
-	}
-	return false
+	return acceptencoding.Has(r.Header, "zstd")
 }
 
 // encodedETag returns the entity tag of a file that is compressed in transit.

@@ -81,7 +81,7 @@ func (c *Closure) allClosureSizes(ctx context.Context) ([]uint64, error) {
 		rank[at] = int32(i)
 	}
 	sums := make([]uint64, len(order))
-	words := max(1, memory/max(1, len(order))) // of one bit set
+	words := max(1, min(memory/max(1, len(order)), (len(order)+63)/64)) // of one bit set
 	sets := make([]uint64, words*len(order))
 	steps := steps{ctx: ctx, every: 256}
 	partial := make([]partialSums, words)

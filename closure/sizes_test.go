@@ -3,6 +3,7 @@ package closure
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"pix/store"
@@ -64,5 +65,19 @@ func BenchmarkClosureSizes(b *testing.B) {
 		if _, err := c.allClosureSizes(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The memory for the sizes of a small closure is small.
+func TestClosureSizesMemory(t *testing.T) {
+	c := randomClosure(t, manyPaths)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := c.allClosureSizes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 1<<20 {
+		t.Errorf("the sizes of %d closures need %d bytes", c.Len(), bytes)
 	}
 }

@@ -53,7 +53,7 @@ func Export(ctx context.Context, w io.Writer, s store.Store, opts *Options) erro
 <meta http-equiv="Content-Security-Policy" content="%s">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>%s</title>
+<title>pix view</title>
 <style>%s</style>
 </head>
 <body>
@@ -63,7 +63,7 @@ func Export(ctx context.Context, w io.Writer, s store.Store, opts *Options) erro
 <script>%s</script>
 </body>
 </html>
-`, html.EscapeString(exportPolicy(script, style)), html.EscapeString("pix view: "+opts.Name), style, data, script)
+`, html.EscapeString(exportPolicy(script, style)), style, data, script)
 	return err
 }
 

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 
+	"pix/internal/acceptencoding"
 	"pix/store"
 )
 
@@ -102,7 +102,7 @@ func writeBody(w http.ResponseWriter, r *http.Request, mediaType string, b *body
 	w.Header().Set("Content-Type", mediaType)
 	if len(text) >= minCompressed {
 		w.Header().Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header) {
+		if acceptencoding.Has(r.Header, "gzip") {
 			if b.compressed == nil {
 				if err := b.compress(); err != nil {
 					return err
@@ -115,17 +115,4 @@ func writeBody(w http.ResponseWriter, r *http.Request, mediaType string, b *body
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	_, err := w.Write(text)
 	return err
-}
-
-// acceptsGzip reports whether a client accepts responses with Content-Encoding: gzip.
-func acceptsGzip(header http.Header) bool {
-	for _, line := range header.Values("Accept-Encoding") {
-		for coding := range strings.SplitSeq(line, ",") {
-			name, quality, _ := strings.Cut(coding, ";")
-			if strings.EqualFold(strings.TrimSpace(name), "gzip") && !strings.HasPrefix(strings.TrimSpace(quality), "q=0") {
-				return true
-			}
-		}
-	}
-	return false
 }

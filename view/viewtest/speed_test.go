@@ -3,6 +3,7 @@ package viewtest
 import (
 	"archive/tar"
 	"cmp"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -152,9 +153,11 @@ type traceEvent struct {
 // trace returns the events that the browser records during a function.
 func (b *tab) trace(during func()) (events []traceEvent) {
 	b.t.Helper()
+	ctx, stop := context.WithCancel(b.ctx) // of the listener
+	defer stop()
 	completed := make(chan struct{})
 	var malformed error
-	err := chromedp.ListenBrowser(b.ctx, func(event any) {
+	err := chromedp.ListenBrowser(ctx, func(event any) {
 		switch e := event.(type) {
 		case *tracing.EventDataCollected:
 			for _, value := range e.Value {

@@ -1,5 +1,6 @@
 // Builds the files of the page into a directory: node build.mjs DIR. scripts/view-assets calls it.
 import { build } from "esbuild";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -32,6 +33,16 @@ await build({
 await copyFile("src/index.html", join(out, "index.html"));
 await copyFile("src/icon.svg", join(out, "icon.svg"));
 await writeFile(join(out, "licences.txt"), await licences(Object.keys(result.metafile.inputs)));
+
+await writeFile(join(out, "sources.sha256"), (await sourcesHash()) + "\n");
+
+// sourcesHash returns a hash of the sources, by which a test without Node finds out whether the files are up to date.
+async function sourcesHash() {
+  const files = (await readdir("src", { recursive: true, withFileTypes: true })).filter((f) => f.isFile()).map((f) => join(f.parentPath, f.name).replaceAll("\\", "/"));
+  const hash = createHash("sha256");
+  for (const file of ["build.mjs", "package-lock.json", ...files.sort()]) hash.update(file + "\0").update(await readFile(file)).update("\0");
+  return hash.digest("hex");
+}
 
 // licences returns the licences of the packages whose files are in the bundle.
 async function licences(inputs) {

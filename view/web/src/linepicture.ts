@@ -42,6 +42,9 @@ in vec2 at;
 out vec4 result;
 void main() { result = texture(picture, at); }`;
 
+// manyVertices is the number of vertices above which lines are not smooth, because one covers the other in any case.
+const manyVertices = 200_000;
+
 // Lines is a buffer with lines.
 interface Lines {
   array: WebGLVertexArrayObject;
@@ -142,7 +145,8 @@ export class LinePicture {
     if (this.size === `${width} ${height}`) return;
     this.size = `${width} ${height}`;
     gl.bindRenderbuffer(gl.RENDERBUFFER, this.samples);
-    gl.renderbufferStorageMultisample(gl.RENDERBUFFER, Math.min(4, gl.getParameter(gl.MAX_SAMPLES) as number), gl.RGBA8, width, height);
+    const samples = this.count > manyVertices ? 0 : Math.min(4, gl.getParameter(gl.MAX_SAMPLES) as number);
+    gl.renderbufferStorageMultisample(gl.RENDERBUFFER, samples, gl.RGBA8, width, height);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.smooth);
     gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, this.samples);
     gl.bindTexture(gl.TEXTURE_2D, this.texture);

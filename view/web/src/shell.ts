@@ -9,6 +9,7 @@ export class Shell {
   private readonly main = h("main", { id: "main", tabindex: -1 });
   private readonly tabs = h("nav", { class: "tabs", "aria-label": "Views" });
   private readonly search: HTMLInputElement;
+  private shown = false;
   private leave = new AbortController();
 
   constructor(
@@ -23,7 +24,7 @@ export class Shell {
       "aria-label": "Search the paths by name or hash",
       spellcheck: "false",
       autocomplete: "off",
-      on: { input: () => go(address("paths", "", this.search.value ? { q: this.search.value } : {})) },
+      on: { input: () => this.onSearch() },
     });
   }
 
@@ -51,6 +52,21 @@ export class Shell {
     this.show();
   }
 
+  // onSearch shows the paths that the text finds. The address changes without a new entry in the history for each letter.
+  private onSearch(): void {
+    const { view, query } = currentRoute();
+    const parameters = view === "paths" ? Object.fromEntries(query) : {};
+    if (this.search.value) parameters.q = this.search.value;
+    else delete parameters.q;
+    const to = address("paths", "", parameters);
+    if (view !== "paths") {
+      go(to); // so that Back returns to the other view
+      return;
+    }
+    history.replaceState(null, "", to);
+    this.show();
+  }
+
   // show shows the view of the current address.
   private show(): void {
     const route = currentRoute();
@@ -69,10 +85,14 @@ export class Shell {
       if (signal.aborted) return;
       this.main.append(h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
     };
+    // The element that had the focus is gone, so the focus moves to the view. A screen reader reads it there.
+    const lost = document.activeElement === document.body && this.shown;
+    this.shown = true;
     try {
       Promise.resolve(view.show(this.main, this.context, route, signal)).catch(fail);
     } catch (error) {
       fail(error);
     }
+    if (lost) this.main.focus({ preventScroll: true });
   }
 }

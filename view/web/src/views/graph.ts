@@ -23,7 +23,7 @@ export const graph: View = {
     const frame = h("div", { class: "graph" }, canvas, labels, card);
     replace(
       main,
-      h("p", { class: "explanation" }, "Each point is a path; its area is its size. A path is to the right of every path that needs it. Lines to paths that hundreds need are left out, until you select a path: then it shows everything that it needs, and everything that needs it."),
+      h("p", { class: "explanation" }, explanation(closure)),
       picker(closure, { label: "Select a path", value: selected < 0 ? "" : closure.path(selected), pick: (picked) => go(address("graph", picked.slice(picked.lastIndexOf("/") + 1))) }),
       frame,
     );
@@ -43,7 +43,8 @@ interface GraphFrame {
 
 const pickDistance = 8; // pixels
 const restTime = 150; // milliseconds without a movement after which the lines are drawn again
-const faintest = 0.02; // the weight below which a line is left out unless it is selected
+const popular = 300; // lines to paths with more referrers are left out unless they are selected
+const mostLines = 150_000; // of which a slow graphics processor draws a picture in seconds
 const mostLabels = 40;
 const labelCandidates = 1500;
 
@@ -121,23 +122,20 @@ class Graph {
 
   private allLines(): Float32Array {
     const { closure } = this;
-    const lines = new Float32Array(6 * closure.referenceCount);
+    const most = mostReferrers(closure);
+    const lines = new Float32Array(6 * countLines(closure, most));
     let n = 0;
     for (let i = 0; i < closure.length; i++) {
       for (const ref of closure.referencesOf(i)) {
-        if (this.weight(ref) >= faintest) this.setLine(lines, n++, i, ref);
+        if (closure.referrersOf(ref).length <= most) this.setLine(lines, n++, i, ref);
       }
     }
-    return lines.subarray(0, 6 * n);
+    return lines;
   }
 
-  // weight returns how visible the lines to a path are. Those to a path that very many need would cover everything else.
-  private weight(to: number): number {
-    return Math.min(1, 6 / Math.max(1, this.closure.referrersOf(to).length));
-  }
-
+  // setLine writes a line. Lines to a path that many need are fainter, because they would cover everything else.
   private setLine(lines: Float32Array, n: number, from: number, to: number): void {
-    const weight = Math.max(faintest, this.weight(to));
+    const weight = Math.max(0.02, Math.min(1, 6 / Math.max(1, this.closure.referrersOf(to).length)));
     lines.set([this.x[from]!, this.y[from]!, weight, this.x[to]!, this.y[to]!, weight], 6 * n);
   }
 
@@ -305,6 +303,29 @@ class Graph {
     if (this.selected >= 0) place(this.selected, true);
     for (let k = 0; k < Math.min(labelCandidates, this.order.length) && taken.length < mostLabels; k++) place(this.order[k]!, false);
   }
+}
+
+function explanation(closure: Closure): string {
+  const most = mostReferrers(closure);
+  const some = countLines(closure, most) < closure.referenceCount ? ` Lines to paths that more than ${count(most)} others need are left out until you select one of both ends.` : "";
+  return `Each point is a path; its area is its size. A path is to the right of every path that needs it.${some} Select a path to see everything that it needs, and everything that needs it.`;
+}
+
+// mostReferrers returns the number of referrers up to which the lines to a path are drawn.
+function mostReferrers(closure: Closure): number {
+  let most = popular;
+  while (most > 1 && countLines(closure, most) > mostLines) most = Math.floor(most / 2);
+  return most;
+}
+
+// countLines returns the number of lines to paths with at most so many referrers.
+function countLines(closure: Closure, most: number): number {
+  let n = 0;
+  for (let i = 0; i < closure.length; i++) {
+    const referrers = closure.referrersOf(i).length;
+    if (referrers <= most) n += referrers;
+  }
+  return n;
 }
 
 function bounds(x: Float32Array, y: Float32Array): { x: number; y: number; width: number; height: number } {
