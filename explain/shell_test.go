@@ -77,6 +77,7 @@ func runScript(t *testing.T, shell string, e *explain.Explanation) {
 	if err != nil {
 		t.Fatalf("%s: %v", e.Subject, err)
 	}
+	recompute(t, e)
 	checkScript(t, script.Text)
 	for _, f := range script.Files {
 		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte(f.Contents), 0o666); err != nil {
