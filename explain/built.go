@@ -13,7 +13,7 @@ import (
 // addFloating adds the steps for outputs that are addressed by their contents: the placeholder of each, and the path if the store
 // has built it.
 func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
-	for name := range d.Outputs.Keys() {
+	for name, output := range d.Outputs.All() {
 		if !o.explains(name) {
 			continue
 		}
@@ -25,11 +25,16 @@ func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *de
 		if err != nil {
 			return err
 		}
-		if info == nil || info.CA.IsZero() {
+		if info == nil {
 			continue
 		}
+		if info.CA.IsZero() {
+			e.Problems = append(e.Problems, "the built output '"+name+"' has no content address")
+			continue
+		}
+		e.check("the method and algorithm of the built output '"+name+"'", output.MethodAlgorithm(), info.CA.MethodAlgorithm())
 		content := e.addContent(name, info.CA, "", false)
-		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, content, referencesOf(info))
+		path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), info.CA, content, referencesOf(info))
 		if err != nil {
 			return err
 		}
