@@ -215,6 +215,8 @@ func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *exp
 		return a.explainArchive(ctx, src, arg, n, isName)
 	case o.signatures:
 		return a.explainSignatures(ctx, src, arg, n, isName, o)
+	case isName && n.hashPart != "":
+		return explainDigits(ctx, src, arg, n)
 	case isName:
 		return explainName(ctx, src, arg, n)
 	}
