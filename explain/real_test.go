@@ -3,6 +3,7 @@ package explain_test
 import (
 	"bytes"
 	"io"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -66,10 +67,13 @@ func TestPathsOfRealNix(t *testing.T) {
 		if s := stepOf(t, e, explain.StepPath, ""); s.Result != string(path) {
 			t.Errorf("%s: the path is %s, want %s", info.CA, s.Result, path)
 		}
-		if info.CA.Hash().Algorithm() == nixhash.BLAKE3 {
+		if _, err := exec.LookPath("b3sum"); err != nil && info.CA.Hash().Algorithm() == nixhash.BLAKE3 {
+			t.Logf("b3sum is not installed, so the script of %s is not run", info.CA)
 			recompute(t, e)
-			continue // b3sum is not installed everywhere
+			continue
 		}
-		runScript(t, "sh", e)
+		for _, shell := range shells(t) {
+			runScript(t, shell, e)
+		}
 	}
 }
