@@ -69,7 +69,7 @@ func (e *Explanation) addHashed(ctx context.Context, path storepath.Path, d *der
 	case kind == derivation.Floating || kind == derivation.Impure:
 		return e.addFloating(ctx, path, d, o)
 	case hash.Deferred:
-		return e.addResolved(ctx, d, o)
+		return e.addResolved(ctx, path, d, o)
 	}
 	return e.addOutputs(d, hash.Hash, modulo, o)
 }

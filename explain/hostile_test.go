@@ -295,3 +295,21 @@ func TestBuiltByLyingStore(t *testing.T) {
 		}
 	}
 }
+
+// A store that has built a deferred derivation to another path than the one that follows from the resolved derivation is wrong.
+func TestDeferredByLyingStore(t *testing.T) {
+	f := fakePackages{t, texts{}}
+	d := &derivation.Derivation{Name: "in", Dir: storepath.DefaultDir, Platform: "x", Builder: "x"}
+	d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+	tool := f.add("tool", "1", f.finish(d))
+	const lie = "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-in"
+	s := &lyingStore{outputs: map[string]storepath.Path{"out": lie}}
+	e, err := explain.Derivation(t.Context(), tool.Path, tool.Derivation, f, &explain.DerivationOptions{Store: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed := stepOf(t, e, explain.StepPath, "out").Result
+	if want := "the path of the built output 'out' is '" + computed + "', but the subject has '" + lie + "'"; !slices.Equal(e.Problems, []string{want}) {
+		t.Errorf("the problems are %q, want %q", e.Problems, want)
+	}
+}
