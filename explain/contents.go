@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// objectContents are the contents of an object of which its content address has the hash.
+// objectContents are the contents of an object, whose hash is in its content address.
 type objectContents struct {
 	text    string
 	known   bool   // whether text is the text that is hashed; a large object and a git tree have none

@@ -68,7 +68,7 @@ func checkCode(t *testing.T, line string) {
 	}
 }
 
-// An explanation is equal to itself, also if it has several signatures by keys of one name, of which only one is valid.
+// An explanation is equal to itself, also if it has several signatures by keys of one name and only one is valid.
 func TestCompareSignaturesOfOneName(t *testing.T) {
 	info, keys := signedInfo(t)
 	e, err := explain.Signature(info, keys)
@@ -151,7 +151,7 @@ func TestHashOfSeveralKinds(t *testing.T) {
 	}
 }
 
-// The outputs of an input are listed as in Nix, and those of dynamic derivations are not left out.
+// The outputs of an input are listed as in Nix, also the outputs of dynamic derivations.
 func TestFieldsOfInputs(t *testing.T) {
 	const input = "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-in.drv"
 	d := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x", Builder: "x"}

@@ -42,7 +42,7 @@ func newPackageGraph(r *rand.Rand, n int) *packageGraph {
 	return g
 }
 
-// build adds the packages, of which one has another version or contents, and some sources come from elsewhere. It returns package 0.
+// build adds the packages. One has another version or other contents, and some sources come from elsewhere. It returns package 0.
 func (g *packageGraph) build(f fakePackages, changed int, moved map[int]bool) explain.Drv {
 	built := make([]explain.Drv, len(g.names))
 	for i := len(g.names) - 1; i >= 0; i-- {
