@@ -13,7 +13,7 @@ import (
 // addFloating adds the steps for outputs that are addressed by their contents: the placeholder of each, and the path if the store
 // has built it.
 func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
-	for name := range d.Outputs.Keys() {
+	for name, output := range d.Outputs.All() {
 		if !o.explains(name) {
 			continue
 		}
@@ -25,11 +25,16 @@ func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *de
 		if err != nil {
 			return err
 		}
-		if info == nil || info.CA.IsZero() {
+		if info == nil {
 			continue
 		}
+		if info.CA.IsZero() {
+			e.Problems = append(e.Problems, "the built output '"+name+"' has no content address")
+			continue
+		}
+		e.check("the method and algorithm of the built output '"+name+"'", output.MethodAlgorithm(), info.CA.MethodAlgorithm())
 		content := e.addContent(name, info.CA, "", false)
-		path, err := e.addContentAddress(name, d.Dir, info.Path.Name(), info.CA, content, referencesOf(info))
+		path, err := e.addContentAddress(name, d.Dir, storepath.OutputName(d.Name, name), info.CA, content, referencesOf(info))
 		if err != nil {
 			return err
 		}
@@ -80,7 +85,7 @@ func (e *Explanation) addPlaceholder(name string) {
 }
 
 // addResolved adds the steps for the outputs of a deferred derivation, if the store knows the outputs of all its inputs.
-func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation, o *DerivationOptions) error {
+func (e *Explanation) addResolved(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
 	for name, output := range d.Outputs.All() {
 		if o.explains(name) {
 			e.checkOutput(d, name, output, "")
@@ -120,7 +125,25 @@ func (e *Explanation) addResolved(ctx context.Context, d *derivation.Derivation,
 		Name: StepResolved, Op: HashOp(nixhash.SHA256), Text: text, Title: "The resolved derivation",
 		Why: "All inputs are built, so the paths of their outputs replace them: as input sources, and in place of their placeholders. Nix builds this derivation, and its modulo hash gives the paths of the outputs.",
 	})
-	return e.addOutputs(resolved, hash.Hash, step, o)
+	if err := e.addOutputs(resolved, hash.Hash, step, o); err != nil {
+		return err
+	}
+	return e.checkBuilt(ctx, drv, o.Store)
+}
+
+// checkBuilt compares the computed paths of the outputs of a derivation with the ones that the store knows.
+func (e *Explanation) checkBuilt(ctx context.Context, drv storepath.Path, s store.Store) error {
+	known, err := store.OutputMap(ctx, s, drv)
+	if err != nil {
+		return unlessUnknown(err)
+	}
+	for i := range e.Steps {
+		step := &e.Steps[i]
+		if path := known[step.Output]; step.Name == StepPath && path != "" {
+			e.check("the path of the built output '"+step.Output+"'", step.Result, string(path))
+		}
+	}
+	return nil
 }
 
 // addUnresolved adds the step that says why a deferred derivation has no output paths.

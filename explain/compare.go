@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"iter"
+	"maps"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,10 +20,12 @@ type StepComparison struct {
 	Title  string
 	Status Status
 
-	// Offset is the offset of the first byte that differs in both texts, if the Status is [Differs].
+	// Offset is the offset of the first byte that differs in both texts, if the Status is [Differs] and the texts are not equal.
 	Offset [2]int
 	// Before is the end of each text before that byte, and After the beginning of the rest.
 	Before, After [2]string
+	// Results are the results, if only they differ, as of a signature that only one of two sets of keys verifies. Else they are empty.
+	Results [2]string
 	// In is the input in whose value the byte is, in each of the texts, or nil.
 	In [2]*Input
 }
@@ -45,13 +49,13 @@ const contextSize = 60
 func Compare(a, b *Explanation) *Comparison {
 	c := &Comparison{A: a.Subject, B: b.Subject}
 	stepsA, stepsB := a.byKey(), b.byKey()
-	for i := range a.Steps {
-		if sa := &a.Steps[i]; sa.Op != OpShow {
-			c.Steps = append(c.Steps, compareStep(a, b, sa, stepsB[sa.key()]))
+	for key, sa := range a.keys() {
+		if sa.Op != OpShow {
+			c.Steps = append(c.Steps, compareStep(a, b, sa, stepsB[key]))
 		}
 	}
-	for i := range b.Steps {
-		if sb := &b.Steps[i]; sb.Op != OpShow && stepsA[sb.key()] == nil {
+	for key, sb := range b.keys() {
+		if sb.Op != OpShow && stepsA[key] == nil {
 			c.Steps = append(c.Steps, StepComparison{Name: sb.Name, Output: sb.Output, Title: sb.Title, Status: OnlyB})
 		}
 	}
@@ -72,20 +76,27 @@ func (c *Comparison) First() *StepComparison {
 type stepKey struct {
 	name   StepName
 	output string
+	before int // earlier steps with the same name and output, such as other signatures by a key of that name
 }
 
-func (s *Step) key() stepKey { return stepKey{s.Name, s.Output} }
-
-// byKey returns the steps by their keys. Of several it is the first.
-func (e *Explanation) byKey() map[stepKey]*Step {
-	steps := make(map[stepKey]*Step, len(e.Steps))
-	for i := range e.Steps {
-		if s := &e.Steps[i]; steps[s.key()] == nil {
-			steps[s.key()] = s
+// keys returns the steps in order, with their keys.
+func (e *Explanation) keys() iter.Seq2[stepKey, *Step] {
+	return func(yield func(stepKey, *Step) bool) {
+		seen := make(map[stepKey]int, len(e.Steps))
+		for i := range e.Steps {
+			s := &e.Steps[i]
+			key := stepKey{name: s.Name, output: s.Output}
+			seen[key]++
+			key.before = seen[key] - 1
+			if !yield(key, s) {
+				return
+			}
 		}
 	}
-	return steps
 }
+
+// byKey returns the steps by their keys.
+func (e *Explanation) byKey() map[stepKey]*Step { return maps.Collect(e.keys()) }
 
 func compareStep(a, b *Explanation, sa, sb *Step) StepComparison {
 	c := StepComparison{Name: sa.Name, Output: sa.Output, Title: sa.Title, Status: Equal}
@@ -93,10 +104,12 @@ func compareStep(a, b *Explanation, sa, sb *Step) StepComparison {
 	case sb == nil:
 		c.Status = OnlyA
 	case sa.Text == sb.Text && sa.Op == sb.Op && sa.Result == sb.Result:
+	case sa.Text == sb.Text:
+		c.Status, c.Results = Differs, [2]string{sa.Result, sb.Result}
 	default:
 		ca, cb := &textCursor{explanation: a, parts: sa.parts()}, &textCursor{explanation: b, parts: sb.parts()}
 		skipEqual(ca, cb)
-		if c.Status = Consequence; ca.part < len(ca.parts) || cb.part < len(cb.parts) || sa.Op != sb.Op || sa.Text == sb.Text {
+		if c.Status = Consequence; ca.part < len(ca.parts) || cb.part < len(cb.parts) || sa.Op != sb.Op {
 			c.Status = Differs
 			c.locate(sa, sb, ca.offset, cb.offset)
 		}
@@ -201,7 +214,7 @@ func skipEqual(a, b *textCursor) {
 			continue
 		}
 		sa, sb := a.source(), b.source()
-		if sa == nil || sb == nil || sa.key() != sb.key() {
+		if sa == nil || sb == nil || sa.Name != sb.Name || sa.Output != sb.Output {
 			return
 		}
 		a.skip(len(a.parts[a.part].text))

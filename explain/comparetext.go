@@ -50,6 +50,12 @@ func (s *StepComparison) title() string {
 
 // difference prints the bytes around the first difference of a step.
 func (p *textPrinter) difference(s *StepComparison) {
+	if s.Results[0] != s.Results[1] {
+		p.line(0, p.paint(bold, s.title())+": has another result")
+		p.line(3, p.paint(red, "- "+s.Results[0]))
+		p.line(3, p.paint(green, "+ "+s.Results[1]))
+		return
+	}
 	where := fmt.Sprintf("byte %d", s.Offset[0])
 	if s.Offset[1] != s.Offset[0] {
 		where += fmt.Sprintf(" of the first and byte %d of the second", s.Offset[1])
@@ -71,7 +77,8 @@ func reasonOf(in *Input) string {
 	return " (" + in.Reason + ")"
 }
 
-// MarshalJSON implements [json.Marshaler]. Only a step with the status differs has the members of the first difference.
+// MarshalJSON implements [json.Marshaler]. Only a step with the status differs has the members of the first difference, or, if the
+// texts are equal, the results.
 func (s StepComparison) MarshalJSON() ([]byte, error) {
 	type difference struct {
 		Offset [2]int    `json:"offset"`
@@ -80,7 +87,10 @@ func (s StepComparison) MarshalJSON() ([]byte, error) {
 		In     [2]*Input `json:"in"`
 	}
 	var d *difference
-	if s.Status == Differs {
+	var results *[2]string
+	if s.Results[0] != s.Results[1] {
+		results = &s.Results
+	} else if s.Status == Differs {
 		d = &difference{Offset: s.Offset, In: s.In}
 		for side := range d.Before {
 			d.Before[side], d.After[side] = printable.Escape(s.Before[side]), printable.Escape(s.After[side])
@@ -92,7 +102,8 @@ func (s StepComparison) MarshalJSON() ([]byte, error) {
 		Title      string      `json:"title"`
 		Status     Status      `json:"status"`
 		Difference *difference `json:"difference"`
-	}{s.Name, orNull(s.Output), s.Title, s.Status, d})
+		Results    *[2]string  `json:"results"`
+	}{s.Name, orNull(jsonName(s.Output)), s.Title, s.Status, d, results})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -12,35 +12,51 @@ import (
 	"pix/storepath"
 )
 
-// contentText returns the text of whose hash the content address of an object consists, and whether it is known. It reads the text
-// from the archive of the object, which may be nil. The text of a large object, and of a git tree, is not known.
-func contentText(info *store.PathInfo, archive io.Reader) (text string, known bool, err error) {
+// objectContents are the contents of an object, whose hash is in its content address.
+type objectContents struct {
+	text    string
+	known   bool   // whether text is the text that is hashed; a large object and a git tree have none
+	problem string // why no object has this content address, or ""
+}
+
+// readContents reads the contents of an object from its archive, which may be nil.
+func readContents(info *store.PathInfo, archive io.Reader) (c objectContents, err error) {
 	if archive == nil {
-		return "", false, nil
+		return c, nil
 	}
 	b, err := io.ReadAll(io.LimitReader(archive, MaxContents+1))
 	if err != nil || len(b) > MaxContents {
-		return "", false, err
+		return c, err
 	}
 	if info.CA.Method() == storepath.NAR {
-		return archiveText(info, string(b)), true, nil
+		return objectContents{text: archiveText(info, string(b)), known: true}, nil
 	}
 	r := nar.NewReader(bytes.NewReader(b))
 	entry, err := r.Next()
 	if err != nil {
-		return "", false, err
+		return c, err
 	}
-	if entry.Kind != nar.Regular {
-		return "", false, nil
+	isGit := info.CA.Method() == storepath.Git
+	if entry.Kind != nar.Regular || entry.Executable && !isGit {
+		if !isGit {
+			c.problem = "the object is not a plain file, but its content address is the one of a file"
+		}
+		return c, nil
 	}
 	file, err := io.ReadAll(r)
 	if err != nil {
-		return "", false, err
+		return c, err
 	}
-	if info.CA.Method() == storepath.Git {
-		return fmt.Sprintf("blob %d\x00%s", len(file), file), true, nil
+	if _, err := r.Next(); err != io.EOF { // the end of the only file
+		return c, err
 	}
-	return string(file), true, nil
+	if r.Offset() != int64(len(b)) {
+		return c, &nar.Error{Offset: r.Offset(), Reason: "there are bytes after the end of the archive"}
+	}
+	if isGit {
+		return objectContents{text: fmt.Sprintf("blob %d\x00%s", len(file), file), known: true}, nil
+	}
+	return objectContents{text: string(file), known: true}, nil
 }
 
 // archiveText returns the text that is hashed for an archive: the archive itself, or, if the object refers to itself, with zeros in

@@ -14,6 +14,8 @@ import (
 type DerivationOptions struct {
 	// Outputs are the outputs to explain. Nil means all.
 	Outputs []string
+	// Text is the text of the .drv file, which may be in another form than the canonical one. "" means the canonical form.
+	Text string
 	// Store is asked for the outputs of derivations whose paths are known only after a build. It may be nil.
 	Store store.Store
 }
@@ -51,7 +53,7 @@ func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivati
 	if err != nil {
 		return nil, err
 	}
-	return e, e.addDrvPath(path, d)
+	return e, e.addDrvPath(path, d, o.Text)
 }
 
 // addHashed adds the steps for outputs that are not fixed.
@@ -67,23 +69,30 @@ func (e *Explanation) addHashed(ctx context.Context, path storepath.Path, d *der
 	case kind == derivation.Floating || kind == derivation.Impure:
 		return e.addFloating(ctx, path, d, o)
 	case hash.Deferred:
-		return e.addResolved(ctx, d, o)
+		return e.addResolved(ctx, path, d, o)
 	}
 	return e.addOutputs(d, hash.Hash, modulo, o)
 }
 
-// addDrvPath adds the steps from the text of a .drv file to its path.
-func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation) error {
+// addDrvPath adds the steps from the text of a .drv file to its path. The text is "" if it is canonical.
+func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation, file string) error {
+	if canonical := d.String(); file == "" {
+		file = canonical
+	} else if file != canonical {
+		e.Problems = append(e.Problems, "the text of the derivation is not in the canonical form, in which Nix writes it")
+	}
 	var outputs []Input
 	for i := range e.Steps {
 		if s := &e.Steps[i]; s.Name == StepPath || s.Name == StepPlaceholderPath {
 			outputs = append(outputs, e.from("output "+s.Output, i+1))
 		}
 	}
-	text := e.add(Step{
-		Name: StepText, Op: HashOp(nixhash.SHA256), Text: d.String(), Inputs: outputs, Title: "The text of the derivation",
+	step := Step{
+		Name: StepText, Op: HashOp(nixhash.SHA256), Text: file, Inputs: outputs, Title: "The text of the derivation",
 		Why: "The derivation is a text, like the results of builtins.toFile, so its path follows from its bytes. They contain the paths of the outputs.",
-	})
+	}
+	step.Inputs = step.occurring()
+	text := e.add(step)
 	hash := nixhash.Sum(nixhash.SHA256, []byte(e.Steps[text-1].Text))
 	name := d.Name + storepath.DerivationExt
 	ca, err := storepath.NewContentAddress(storepath.Text, hash)
@@ -112,11 +121,9 @@ func fields(d *derivation.Derivation) (all []Input) {
 		add("output "+name+": hash", o.HashField())
 	}
 	for path, used := range d.InputDerivations.All() {
-		names := ""
-		for name := range used.Names.All() {
-			names += "^" + name
+		for _, text := range derivedPaths(path, used) {
+			add("input derivation", text)
 		}
-		add("input derivation", string(path)+names)
 	}
 	for path := range d.InputSources.All() {
 		add("input source", string(path))
@@ -130,6 +137,18 @@ func fields(d *derivation.Derivation) (all []Input) {
 		add("variable "+name, value)
 	}
 	return all
+}
+
+// derivedPaths returns an input derivation with its used outputs in Nix's notation, and each dynamic derivation that it makes.
+func derivedPaths(path storepath.Path, used derivation.InputOutputs) (texts []string) {
+	paths, err := used.DerivedPaths(derivation.Opaque{Path: path})
+	for _, p := range paths {
+		texts = append(texts, p.String())
+	}
+	if err != nil || len(texts) == 0 { // too many, or no output is used
+		texts = append(texts, string(path))
+	}
+	return texts
 }
 
 // addFixed adds the steps for a derivation with a fixed output.

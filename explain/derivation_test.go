@@ -47,6 +47,7 @@ func explainDrv(t *testing.T, l derivation.Loader, path storepath.Path) *explain
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
+	recompute(t, e)
 	return e
 }
 

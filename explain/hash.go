@@ -6,10 +6,11 @@ import (
 	"pix/nixhash"
 )
 
-// Hash explains a hash in any spelling that [nixhash.Parse] reads, or a digest alone. Of the algorithms with digests of this length
-// it takes SHA-256 before BLAKE3. The error is a [*nixhash.SyntaxError].
+// Hash explains a hash in any spelling that [nixhash.Parse] reads, or a digest alone. A digest alone may belong to several algorithms:
+// it is read as SHA-256 before BLAKE3, and 32 digits in base 16 as MD5 before SHA-1 in base 32. The explanation names the other
+// reading. The error is a [*nixhash.SyntaxError].
 func Hash(text string) (*Explanation, error) {
-	h, err := parseHash(text)
+	h, other, err := parseHash(text)
 	if err != nil {
 		return nil, err
 	}
@@ -18,7 +19,7 @@ func Hash(text string) (*Explanation, error) {
 		Name: StepDigest, Op: OpJoin, Text: h.Base16(), Title: "The digest in base 16",
 		Why: "The length of the text, and a prefix such as sha256: or sha256-, tell in which base the digest is written and by which algorithm.",
 		Inputs: []Input{
-			{Name: "algorithm", Value: h.Algorithm().String()}, {Name: "bytes", Value: strconv.Itoa(h.Algorithm().Size())},
+			{Name: "algorithm", Value: h.Algorithm().String(), Note: other}, {Name: "bytes", Value: strconv.Itoa(h.Algorithm().Size())},
 			{Name: "spelling", Value: spelling(text, h)},
 		},
 	})
@@ -43,18 +44,24 @@ func Hash(text string) (*Explanation, error) {
 	return e, nil
 }
 
-// parseHash parses a hash, whose algorithm may follow from its length.
-func parseHash(text string) (nixhash.Hash, error) {
-	h, err := nixhash.Parse(text)
-	if err == nil {
-		return h, nil
+// parseHash parses a hash, whose algorithm may follow from its length. other says which other algorithm the text fits, if any.
+func parseHash(text string) (h nixhash.Hash, other string, err error) {
+	if h, err = nixhash.Parse(text); err == nil {
+		return h, "", nil
 	}
-	for _, a := range []nixhash.Algorithm{nixhash.SHA256, nixhash.SHA512, nixhash.SHA1, nixhash.MD5} {
+	var found []nixhash.Hash
+	for _, a := range []nixhash.Algorithm{nixhash.SHA256, nixhash.SHA512, nixhash.MD5, nixhash.SHA1, nixhash.BLAKE3} {
 		if h, err := nixhash.ParseUnprefixed(text, a); err == nil {
-			return h, nil
+			found = append(found, h)
 		}
 	}
-	return h, err
+	switch len(found) {
+	case 0:
+		return h, "", err
+	case 1:
+		return found[0], "", nil
+	}
+	return found[0], "it could also be a " + found[1].Algorithm().String() + " digest", nil
 }
 
 // spelling describes how a text spells a hash.

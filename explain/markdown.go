@@ -54,15 +54,24 @@ func (p *textPrinter) markdownStep(number int, s *Step) {
 	}
 }
 
+// longestRun returns the length of the longest run of a byte.
+func longestRun(s string, c byte) (longest int) {
+	run := 0
+	for i := range len(s) {
+		if run++; s[i] != c {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
+
 // code returns a text, which has no line feeds, as code in Markdown. The fence is longer than each run of backquotes in the text.
 func code(s string) string {
 	if s == "" {
 		return "(empty)"
 	}
-	fence := "`"
-	for strings.Contains(s, fence) {
-		fence += "`"
-	}
+	fence := strings.Repeat("`", longestRun(s, '`')+1)
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") || strings.HasPrefix(s, " ") && strings.HasSuffix(s, " ") {
 		s = " " + s + " "
 	}

@@ -29,6 +29,20 @@ func (s *Step) parts() (parts []textPart) {
 	return literalPart(parts, s.Text[start:])
 }
 
+// occurring returns the inputs from earlier steps that the text contains. A text need not have the placeholder of an output.
+func (s *Step) occurring() (inputs []Input) {
+	seen := map[int]bool{}
+	for _, part := range s.parts() {
+		seen[part.from] = true
+	}
+	for _, in := range s.Inputs {
+		if seen[in.From] {
+			inputs = append(inputs, in)
+		}
+	}
+	return inputs
+}
+
 // literalPart appends a literal part, unless it is empty.
 func literalPart(parts []textPart, text string) []textPart {
 	if text == "" {

@@ -21,12 +21,15 @@ func Path(info *store.PathInfo, archive io.Reader) (*Explanation, error) {
 	if info.CA.IsZero() {
 		return nil, &NoContentAddressError{info.Path}
 	}
-	text, known, err := contentText(info, archive)
+	contents, err := readContents(info, archive)
 	if err != nil {
 		return nil, err
 	}
 	e := &Explanation{Subject: string(info.Path), Kind: contentKind(info.CA)}
-	content := e.addContent("", info.CA, text, known)
+	if contents.problem != "" {
+		e.Problems = append(e.Problems, contents.problem)
+	}
+	content := e.addContent("", info.CA, contents.text, contents.known)
 	path, err := e.addContentAddress("", info.Path.Dir(), info.Path.Name(), info.CA, content, referencesOf(info))
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pix/derivation"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -105,42 +106,104 @@ func (r *rebuildFinder) relevant(d *derivation.Difference) (own *derivation.Diff
 		}
 		return own, nil
 	}
+	var entries [2]hashEntries
+	for side, path := range []storepath.Path{d.A, d.B} {
+		entries[side] = r.entriesOf(side, path)
+	}
 	for _, in := range d.Inputs {
-		if r.sameHash(&in) && in.OutputsA.Equal(in.OutputsB) {
+		if entries[0].hasSame(entries[1], &in) {
 			continue
 		}
 		if in.Difference != nil {
-			if !r.sameHash(&in) {
+			if !entries[0].hasSameHash(entries[1], &in) {
 				inputs = append(inputs, in.Difference)
 			}
 			in.Difference = &derivation.Difference{}
 		}
 		own.Inputs = append(own.Inputs, in)
 	}
+	if len(own.Inputs) == 0 && len(own.Causes()) == 0 {
+		own.Changes = independent(own.Changes)
+	}
 	return own, inputs
+}
+
+// independent returns the changes of a derivation that has other outputs, although no input has another hash and no change is a cause
+// by itself. The changes mention something of an input that its hash does not cover, such as the path of its .drv file.
+func independent(changes []derivation.Change) (causes []derivation.Change) {
+	for _, c := range changes {
+		if c.Field != derivation.DiffOutput { // they follow from the others
+			c.Consequence = false
+			causes = append(causes, c)
+		}
+	}
+	return causes
+}
+
+// hashEntries are the input derivations in the text that is hashed for a derivation.
+type hashEntries struct {
+	hashes  derivation.InputHashes
+	outputs map[nixhash.Hash]derivation.Set[string] // the used outputs of all inputs with a hash
+}
+
+// entriesOf returns the entries of a derivation of one of the closures.
+func (r *rebuildFinder) entriesOf(side int, path storepath.Path) hashEntries {
+	e := hashEntries{r.inputs[side].hashes, map[nixhash.Hash]derivation.Set[string]{}}
+	d := r.derivation(side, path)
+	if d == nil {
+		return e
+	}
+	for input, used := range d.InputDerivations.All() {
+		if hash, ok := e.hashes(input); ok {
+			names := slices.Collect(e.outputs[hash.Hash].All())
+			e.outputs[hash.Hash] = derivation.SetOf(append(names, used.Names.Slice()...)...)
+		}
+	}
+	return e
+}
+
+// hasSame reports whether the texts of both sides have the same entries for the inputs of a difference, so that no hash depends on it.
+// An input that only one side has may be merged with another one.
+func (e hashEntries) hasSame(other hashEntries, in *derivation.InputDifference) bool {
+	for _, side := range []struct {
+		hashes derivation.InputHashes
+		path   storepath.Path
+	}{{e.hashes, in.A}, {other.hashes, in.B}} {
+		if side.path == "" {
+			continue
+		}
+		hash, ok := side.hashes(side.path)
+		if !ok || !e.outputs[hash.Hash].Equal(other.outputs[hash.Hash]) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasSameHash reports whether an input of both sides has the same hash.
+func (e hashEntries) hasSameHash(other hashEntries, in *derivation.InputDifference) bool {
+	a, okA := e.hashes(in.A)
+	b, okB := other.hashes(in.B)
+	return okA && okB && a.Hash == b.Hash
+}
+
+// derivation returns a derivation of one of the closures, or nil if it was not loaded.
+func (r *rebuildFinder) derivation(side int, path storepath.Path) *derivation.Derivation {
+	if path == r.sides[side].Path {
+		return r.sides[side].Derivation
+	}
+	d, _ := r.inputs[side].closure.Get(path)
+	return d
 }
 
 // isFixed reports whether the output of a derivation of one of the closures is fixed.
 func (r *rebuildFinder) isFixed(side int, path storepath.Path) bool {
-	d, ok := r.sides[side].Derivation, true
-	if path != r.sides[side].Path {
-		d, ok = r.inputs[side].closure.Get(path)
-	}
-	if !ok {
+	d := r.derivation(side, path)
+	if d == nil {
 		return false
 	}
 	kind, err := d.Kind()
 	return err == nil && kind == derivation.Fixed
-}
-
-// sameHash reports whether an input of both derivations has the same modulo hash, so that nothing depends on the difference.
-func (r *rebuildFinder) sameHash(in *derivation.InputDifference) bool {
-	if in.A == "" || in.B == "" {
-		return false
-	}
-	a, okA := r.inputs[0].hashes(in.A)
-	b, okB := r.inputs[1].hashes(in.B)
-	return okA && okB && a.Hash == b.Hash
 }
 
 // maxChain is the largest length of a chain. Without a limit, the chains of a deep closure would take memory that grows with the

@@ -76,13 +76,7 @@ func (c *RootCause) values() (a, b string, inA, inB bool) {
 
 // inputText returns an input with its used outputs.
 func inputText(path storepath.Path, used derivation.InputOutputs) string {
-	text := string(path)
-	separator := "^"
-	for name := range used.Names.All() {
-		text += separator + name
-		separator = ","
-	}
-	return text
+	return strings.Join(derivedPaths(path, used), " ")
 }
 
 // MarshalJSON implements [json.Marshaler].

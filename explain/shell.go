@@ -235,7 +235,7 @@ func (w *scriptWriter) text(number int, s *Step) (string, error) {
 			flush()
 			file := File{fmt.Sprintf("%d-%s-%d", number, s.Name, len(commands)+1), part.text}
 			w.script.Files = append(w.script.Files, file)
-			commands = append(commands, `cat "$dir/`+file.Name+`"`)
+			commands = append(commands, `cat -- "$dir/`+file.Name+`"`)
 		}
 	}
 	flush()

@@ -77,13 +77,15 @@ func runScript(t *testing.T, shell string, e *explain.Explanation) {
 	if err != nil {
 		t.Fatalf("%s: %v", e.Subject, err)
 	}
+	recompute(t, e)
 	checkScript(t, script.Text)
 	for _, f := range script.Files {
 		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte(f.Contents), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(shell)
+	args := strings.Fields(shell)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdin = strings.NewReader(script.Text)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -96,12 +98,21 @@ func runScript(t *testing.T, shell string, e *explain.Explanation) {
 	}
 }
 
-func TestScriptOfPaths(t *testing.T) {
-	for _, shell := range []string{"sh", "bash"} {
-		if _, err := exec.LookPath(shell); err != nil {
+// shells returns the shells that are installed.
+func shells(t *testing.T) (found []string) {
+	t.Helper()
+	for _, shell := range []string{"sh", "bash", "busybox sh"} {
+		if _, err := exec.LookPath(strings.Fields(shell)[0]); err != nil {
 			t.Logf("%s is not installed", shell)
 			continue
 		}
+		found = append(found, shell)
+	}
+	return found
+}
+
+func TestScriptOfPaths(t *testing.T) {
+	for _, shell := range shells(t) {
 		for _, c := range contentPaths {
 			e, err := explain.Path(infoOf(t, c.path, c.ca, c.references), nil)
 			if err != nil {
@@ -114,7 +125,15 @@ func TestScriptOfPaths(t *testing.T) {
 
 // A hostile derivation is explained by a script that runs no other command.
 func TestHostileScript(t *testing.T) {
-	for _, hostile := range []string{"'; touch pwned; '", "$(touch pwned)", "`touch pwned`", "\n touch pwned\n", "%s%d%n\\c\\0", "-n", "a\x00b\xff\u202e", "!!", ""} {
+	installed := shells(t)
+	everyByte := ""
+	for c := range 256 {
+		everyByte += string([]byte{byte(c)})
+	}
+	for _, hostile := range []string{
+		"'; touch pwned; '", "$(touch pwned)", "`touch pwned`", "\n touch pwned\n", "%s%d%n\\c\\0", "-n", "a\x00b\xff\u202e", "!!", "", "*", "~",
+		"\\", "'", "a\r\n\x00", everyByte, strings.Repeat("'", 64<<10), strings.Repeat("\xff", 64<<10+1),
+	} {
 		d := &derivation.Derivation{Name: "hostile", Dir: storepath.DefaultDir, Platform: hostile, Builder: hostile, Args: []string{hostile, hostile}}
 		d.Outputs.Set("out", derivation.DeferredOutput())
 		d.Env.Set(hostile, hostile)
@@ -130,9 +149,8 @@ func TestHostileScript(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		runScript(t, "sh", e)
-		if _, err := exec.LookPath("bash"); err == nil {
-			runScript(t, "bash", e)
+		for _, shell := range installed {
+			runScript(t, shell, e)
 		}
 	}
 }

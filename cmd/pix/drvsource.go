@@ -35,6 +35,7 @@ func (a *app) withDerivations(work func(src *drvSource) error) error {
 // A sourceDrv is a derivation from a drvSource.
 type sourceDrv struct {
 	*derivation.Derivation
+	text   string            // which may not be canonical
 	inputs derivation.Loader // of its inputs: the directory of the file, or the store
 	path   storepath.Path
 }
@@ -51,7 +52,7 @@ func (src *drvSource) readNamed(ctx context.Context, arg string) (*sourceDrv, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", inputName(arg), err)
 	}
-	d := &sourceDrv{Derivation: parsed, inputs: t.inputs}
+	d := &sourceDrv{Derivation: parsed, text: t.text, inputs: t.inputs}
 	if d.Dir == "" || src.app.flags.storeDir != "" {
 		if d.Dir, err = src.app.dir(); err != nil {
 			return nil, err

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/explain"
+	"pix/nixhash"
+	"pix/storepath"
 )
 
 // explainOptions are the flags of explain.
@@ -215,6 +218,8 @@ func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *exp
 		return a.explainArchive(ctx, src, arg, n, isName)
 	case o.signatures:
 		return a.explainSignatures(ctx, src, arg, n, isName, o)
+	case isName && n.hashPart != "":
+		return explainDigits(ctx, src, arg, n)
 	case isName:
 		return explainName(ctx, src, arg, n)
 	}
@@ -224,8 +229,18 @@ func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *exp
 	case ".narinfo":
 		return a.explainSignatures(ctx, src, arg, n, isName, o)
 	}
-	if e, err := explain.Hash(arg); err == nil && !exists(arg) {
-		return e, nil
+	if e, err := explain.Hash(arg); !exists(arg) && (err == nil || namesAlgorithm(arg)) {
+		return e, err
 	}
 	return explainDerivation(ctx, src, arg, nil)
+}
+
+// namesAlgorithm reports whether an argument begins like a hash with its algorithm, so that it is not a file.
+func namesAlgorithm(arg string) bool {
+	i := strings.IndexAny(arg, ":-")
+	if i < 0 || strings.HasSuffix(arg, storepath.DerivationExt) {
+		return false
+	}
+	_, err := nixhash.ParseAlgorithm(arg[:i])
+	return err == nil
 }

@@ -38,7 +38,43 @@ func explainName(ctx context.Context, src *drvSource, arg string, n storeName) (
 	if err != nil {
 		return nil, err
 	}
-	return explainRead(ctx, src, d, outputs)
+	e, err = explainRead(ctx, src, d, outputs)
+	if err == nil && !mayHaveOutput(e, d, info.Path) {
+		e.Problems = append(e.Problems, fmt.Sprintf("'%s' is the deriver of '%s', but has no output with this path", d.path, info.Path))
+	}
+	return e, err
+}
+
+// mayHaveOutput reports whether the explanation of a derivation has the path of an output, or an output whose path is not known.
+func mayHaveOutput(e *explain.Explanation, d *sourceDrv, path storepath.Path) bool {
+	computed := map[string]string{}
+	for _, s := range e.Steps {
+		if s.Name == explain.StepPath {
+			computed[s.Output] = s.Result
+		}
+	}
+	for name := range d.Outputs.Keys() {
+		if result, ok := computed[name]; !ok || result == string(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// explainDigits explains digits that are the hash part of a path of the store, or else a digest. An MD5 in base 16 and a SHA-1 in base
+// 32 are as long as a hash part.
+func explainDigits(ctx context.Context, src *drvSource, arg string, n storeName) (*explain.Explanation, error) {
+	s, err := src.open(src.app.follow(ctx))
+	if err == nil {
+		err = n.find(ctx, s)
+	}
+	if err == nil {
+		return explainName(ctx, src, arg, n)
+	}
+	if e, notAHash := explain.Hash(arg); notAHash == nil && ctx.Err() == nil {
+		return e, nil
+	}
+	return nil, err
 }
 
 // explainContents explains a content-addressed object, with its contents if they are small.
@@ -69,7 +105,7 @@ func explainDerivation(ctx context.Context, src *drvSource, arg string, outputs 
 }
 
 func explainRead(ctx context.Context, src *drvSource, d *sourceDrv, outputs []string) (*explain.Explanation, error) {
-	return explain.Derivation(ctx, d.path, d.Derivation, d.inputs, &explain.DerivationOptions{Outputs: outputs, Store: src.store})
+	return explain.Derivation(ctx, d.path, d.Derivation, d.inputs, &explain.DerivationOptions{Outputs: outputs, Text: d.text, Store: src.store})
 }
 
 // namedOutputs returns the outputs that a derived path names, or nil for all of them.
