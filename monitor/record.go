@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pix/internal/redact"
@@ -40,6 +41,8 @@ type Recorder struct {
 	buf   []byte
 	err   error
 	ended bool
+
+	missed atomic.Int64 // connections without a recording
 }
 
 // The first line of a recording says whether it is complete. It has a fixed length, so that it can
@@ -108,13 +111,24 @@ func (r *Recorder) Close() error {
 		return r.err
 	}
 	if r.write(); r.err == nil {
-		r.setStatus(statusWhole)
+		status := statusWhole
+		if n := r.missed.Load(); n > 0 {
+			status = fmt.Sprintf("not complete, %d connections are missing", n)
+		}
+		r.setStatus(status)
 	}
 	r.ended = true
 	if err := r.file.Close(); r.err == nil {
 		r.err = err
 	}
 	return r.err
+}
+
+// miss counts a connection that is not recorded. It takes no lock, because a disk may be slow.
+func (r *Recorder) miss() {
+	if r != nil {
+		r.missed.Add(1)
+	}
 }
 
 func (r *Recorder) setStatus(status string) {
@@ -254,7 +268,7 @@ func (r *recording) event(e *Event) {
 	if r == nil {
 		return
 	}
-	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies {
+	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies { // they could be those of a secret
 		raw := *e.Raw
 		raw.Start = nil
 		e = &Event{Time: e.Time, Conn: e.Conn, Raw: &raw}
