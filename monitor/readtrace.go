@@ -37,7 +37,7 @@ const (
 	maxTraceText = 64 << 10
 	// maxTraceHeld limits the bytes of all requests of a trace without a reply, and maxTraceConns
 	// its connections.
-	maxTraceHeld  = 256 << 20
+	maxTraceHeld  = 64 << 20
 	maxTraceConns = 1 << 20
 )
 

@@ -251,7 +251,7 @@ func (r *recording) event(e *Event) {
 	if r == nil {
 		return
 	}
-	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies { // they could be those of a secret
+	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies { // they may belong to a secret
 		raw := *e.Raw
 		raw.Start = nil
 		e = &Event{Time: e.Time, Conn: e.Conn, Raw: &raw}

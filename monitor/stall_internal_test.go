@@ -13,20 +13,21 @@ import (
 // everything is given back in the end.
 func TestSingleBytesAreLimited(t *testing.T) {
 	var memory budget
-	tap := newTap(&memory, maxQueued, false)
-	for range maxQueued / pieceSize * 2 {
+	const limit = 4 << 20
+	tap := newTap(&memory, limit, false)
+	for range limit / pieceSize * 2 {
 		tap.push(FromClient, []byte{0})
 	}
-	if got := len(tap.batch.pieces); got > maxQueued/pieceSize+maxRawPieces {
+	if got := len(tap.batch.pieces); got > limit/pieceSize+maxRawPieces {
 		t.Errorf("%d pieces", got)
 	}
-	if used := memory.used.Load(); used > maxQueued+maxRawPieces*(pieceSize+rawStart) {
+	if used := memory.used.Load(); used > limit+maxRawPieces*(pieceSize+rawStart) {
 		t.Errorf("%d bytes", used)
 	}
 	tap.discard()
 	tap.push(FromClient, []byte{0})
 	tap.end(FromClient, nil)
-	if used := memory.used.Load(); used != 0 || len(tap.batch.pieces) != 0 || tap.total[FromClient] != maxQueued/pieceSize*2+1 {
+	if used := memory.used.Load(); used != 0 || len(tap.batch.pieces) != 0 || tap.total[FromClient] != limit/pieceSize*2+1 {
 		t.Errorf("%d bytes, %d pieces, a total of %d", used, len(tap.batch.pieces), tap.total[FromClient])
 	}
 }

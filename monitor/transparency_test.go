@@ -69,7 +69,7 @@ func TestRandomStreamsPass(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	p := newProxy(t)
-	for i := range uint64(200) {
+	for i := range uint64(60) {
 		client, daemon := p.dial()
 		var wg sync.WaitGroup
 		var failed [2]error
