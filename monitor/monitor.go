@@ -52,6 +52,17 @@ type Monitor struct {
 // connections wait for it, and must not fill the memory.
 const maxObservers = 8 << 10
 
+// admit reports whether another connection may have an observer, and else counts it.
+func (m *Monitor) admit() bool {
+	if m.observers.Add(1) <= maxObservers {
+		return true
+	}
+	m.observers.Add(-1)
+	m.unobserved.Add(1)
+	m.Recorder.miss()
+	return false
+}
+
 // Unobserved returns the number of connections that passed without events, because too many others
 // waited for Handle.
 func (m *Monitor) Unobserved() int { return int(m.unobserved.Load()) }
@@ -139,6 +150,10 @@ func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
 	daemon, err := m.Dial(ctx, client)
 	if err != nil {
 		nc.Close() // what follows may be slow
+		if !m.admit() {
+			return
+		}
+		defer m.observers.Add(-1)
 		now := time.Now()
 		client.describe()
 		for _, e := range []*Event{{Client: client}, {Failure: &Failure{Reason: err.Error()}}} {
@@ -156,10 +171,7 @@ func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
 	t := newTap(&m.memory, m.Recorder.queueLimit(), m.Recorder != nil)
 	var observing sync.WaitGroup
 	defer observing.Wait()
-	if m.observers.Add(1) > maxObservers {
-		m.observers.Add(-1)
-		m.unobserved.Add(1)
-		m.Recorder.miss()
+	if !m.admit() {
 		t.discard()
 	} else {
 		o := newObserver(m, number, t, m.Recorder.connection(number))
