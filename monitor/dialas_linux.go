@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,15 +38,24 @@ func Main() {
 // connectTimeout limits the time of the child process.
 const connectTimeout = 10 * time.Second
 
+// connecting limits the child processes at the same time: any user can open many connections.
+var connecting = make(chan struct{}, 16)
+
 // connectAs connects to a Unix socket with the user and groups of a client. A child process of this
 // program takes them, connects, and passes the connection back.
 func connectAs(ctx context.Context, path string, client *Client) (net.Conn, error) {
 	if !mainCalled.Load() {
 		return nil, errors.New("this program cannot connect as another user, because it does not call monitor.Main")
 	}
-	groups, err := groupsOf(client)
+	groups, err := groupsOf(client) // before it waits, as the process may end
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case connecting <- struct{}{}:
+		defer func() { <-connecting }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -140,6 +150,22 @@ func connectMain(args []string) int {
 	return 0
 }
 
+// dropPrivileges removes the capabilities that this thread has kept, if the monitor was started with
+// bits that keep them across a change of the user. The client, to whom this process now belongs, must
+// not trace it either.
+func dropPrivileges() error {
+	runtime.LockOSThread() // the thread that connects
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return os.NewSyscallError("capset", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+}
+
 // connectWith takes the user and the groups in the arguments, and connects to the socket.
 func connectWith(args []string) (fd int, err error) {
 	if len(args) < 3 {
@@ -165,6 +191,9 @@ func connectWith(args []string) (fd int, err error) {
 	}
 	if err := syscall.Setresuid(uid, uid, uid); err != nil {
 		return -1, os.NewSyscallError("setresuid", err)
+	}
+	if err := dropPrivileges(); err != nil {
+		return -1, err
 	}
 	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return -1, os.NewSyscallError("socket", err)

@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"runtime/debug"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,7 +26,8 @@ type Monitor struct {
 
 	// Handle gets each event; nil ignores them. It is called from several goroutines, but by one
 	// at a time. A slow Handle does not delay a connection; after some time the connection
-	// becomes raw. It must not keep the event's slices.
+	// becomes raw. It must not keep the event's slices. After a panic it is not called again; the
+	// connections go on, and Serve returns the panic as an error at its end.
 	Handle func(*Event)
 
 	// Recorder records the connections, unless it is nil.
@@ -32,13 +37,35 @@ type Monitor struct {
 	// means [storepath.DefaultDir]. With paths outside it, a connection becomes raw.
 	StoreDir storepath.Dir
 
-	memory budget
+	memory     budget
+	observers  atomic.Int64 // running
+	unobserved atomic.Int64 // connections without an observer
 
 	mu    sync.Mutex
 	conns int // the number of the last connection
 
 	handling sync.Mutex
+	panicked error // of Handle
 }
+
+// maxObservers limits the connections with an observer. If Handle blocks, the observers of ended
+// connections wait for it, and must not fill the memory.
+const maxObservers = 8 << 10
+
+// admit reports whether another connection may have an observer, and else counts it.
+func (m *Monitor) admit() bool {
+	if m.observers.Add(1) <= maxObservers {
+		return true
+	}
+	m.observers.Add(-1)
+	m.unobserved.Add(1)
+	m.Recorder.miss()
+	return false
+}
+
+// Unobserved returns the number of connections that passed without events, because too many others
+// waited for Handle.
+func (m *Monitor) Unobserved() int { return int(m.unobserved.Load()) }
 
 func (m *Monitor) storeDir() storepath.Dir { return cmp.Or(m.StoreDir, storepath.DefaultDir) }
 
@@ -48,7 +75,21 @@ func (m *Monitor) emit(e *Event) {
 	}
 	m.handling.Lock()
 	defer m.handling.Unlock()
+	if m.panicked != nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			m.panicked = fmt.Errorf("panic in Handle: %v\n%s", p, debug.Stack())
+		}
+	}()
 	m.Handle(e)
+}
+
+func (m *Monitor) handleError() error {
+	m.handling.Lock()
+	defer m.handling.Unlock()
+	return m.panicked
 }
 
 func (m *Monitor) nextNumber() int {
@@ -62,6 +103,10 @@ func (m *Monitor) nextNumber() int {
 // returns nil after the last event. If l is closed, Serve returns nil after the last connection has
 // ended.
 func (m *Monitor) Serve(ctx context.Context, l net.Listener) error {
+	return errors.Join(m.serve(ctx, l), m.handleError())
+}
+
+func (m *Monitor) serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -104,6 +149,11 @@ func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
 	client := clientOf(nc)
 	daemon, err := m.Dial(ctx, client)
 	if err != nil {
+		nc.Close() // what follows may be slow
+		if !m.admit() {
+			return
+		}
+		defer m.observers.Add(-1)
 		now := time.Now()
 		client.describe()
 		for _, e := range []*Event{{Client: client}, {Failure: &Failure{Reason: err.Error()}}} {
@@ -119,16 +169,17 @@ func (m *Monitor) serveConn(ctx context.Context, number int, nc net.Conn) {
 		daemon.Close()
 	})()
 	t := newTap(&m.memory, m.Recorder.queueLimit(), m.Recorder != nil)
-	record := m.Recorder.connection(number)
-	o := newObserver(m, number, t, record)
 	var observing sync.WaitGroup
-	observing.Go(func() {
-		o.at = o.started
-		client.describe()
-		o.emit(&Event{Client: client})
-		o.run()
-	})
 	defer observing.Wait()
+	if !m.admit() {
+		t.discard()
+	} else {
+		o := newObserver(m, number, t, m.Recorder.connection(number))
+		observing.Go(func() {
+			defer m.observers.Add(-1)
+			o.observe(client)
+		})
+	}
 	relay(nc, daemon, t)
 }
 
@@ -154,14 +205,25 @@ func (c *Client) describe() {
 // withoutSecrets returns arguments without passwords in URLs, and without the values of options with
 // secret values.
 func withoutSecrets(args []string) []string {
-	for i := range args {
-		args[i] = redact.Text(args[i])
-		if i > 0 && redact.IsSecret(args[i-1]) && len(args[i-1]) < maxOption {
-			args[i] = "(secret)"
+	afterSecret := false // the argument before names a secret option
+	for i, arg := range args {
+		name, value, isPair := strings.Cut(arg, "=")
+		isSecret := len(name) < maxOption && redact.IsSecret(name)
+		switch {
+		case afterSecret:
+			args[i] = hidden
+		case isPair && isSecret && value != "": // also a variable for env
+			args[i] = name + "=" + hidden
+		default:
+			args[i] = redact.Text(arg)
 		}
+		afterSecret = isSecret && !isPair
 	}
 	return args
 }
+
+// hidden stands in place of a secret.
+const hidden = "(secret)"
 
 // maxOption is longer than the name of every option.
 const maxOption = 64

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -60,6 +61,21 @@ func newObserver(m *Monitor, conn int, t *tap, record *recording) *observer {
 // system would wake it for each message, at the cost of client and daemon.
 const batchDelay = 10 * time.Millisecond
 
+// observe reports the events of a connection. A panic ends its observation, and neither the connection
+// nor the program.
+func (o *observer) observe(client *Client) {
+	defer o.tap.discard()
+	defer func() {
+		if p := recover(); p != nil {
+			o.m.emit(&Event{Time: o.at, Conn: o.conn, Raw: &Raw{Reason: fmt.Sprintf("panic: %v", p)}})
+		}
+	}()
+	o.at = o.started
+	client.describe()
+	o.emit(&Event{Client: client})
+	o.run()
+}
+
 // run decodes until both sides have closed their streams.
 func (o *observer) run() {
 	defer o.finish()
@@ -78,7 +94,7 @@ func (o *observer) run() {
 		}
 		b = o.step(b)
 	}
-	o.m.memory.give(len(b.data))
+	o.m.memory.give(b.size())
 }
 
 // step processes the pieces that wait, until there are none. It reuses the buffers of the batch before.

@@ -40,7 +40,7 @@ func observe(t testing.TB, parts []sent) []*Event {
 	}
 	tap.end(FromClient, nil)
 	tap.end(FromDaemon, nil)
-	o.m.memory.give(len(o.step(b).data))
+	o.m.memory.give(o.step(b).size())
 	o.finish()
 	if used := m.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes of memory were not given back", used)

@@ -17,9 +17,12 @@ func commandOf(pid int) []string {
 		return nil
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxCommand))
+	b, err := io.ReadAll(io.LimitReader(f, maxCommand+1))
 	if err != nil || len(b) == 0 {
 		return nil
+	}
+	if len(b) > maxCommand { // half an argument could have half a URL, whose password is not recognized
+		b = append(b[:bytes.LastIndexByte(b[:maxCommand], 0)+1], "…"...)
 	}
 	var args []string
 	for arg := range bytes.SplitSeq(bytes.TrimSuffix(b, []byte{0}), []byte{0}) {

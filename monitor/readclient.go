@@ -68,7 +68,7 @@ func (o *observer) newOperation(req protocol.Request, from int64, s *stream) *op
 	op := &operation{op: req.Op(), from: from}
 	op.Name, op.Number, op.Start, op.Up = req.Op().String(), uint64(req.Op()), s.at, s.offset()-from
 	if op.Up <= maxShown {
-		op.Request = shownFields(o.params.TraceRequest(protocol.WithoutSecrets(req), protocol.TraceBody))
+		op.Request = shownFields(o.params.TraceRequest(protocol.WithoutSecrets(req), shownBody))
 	} else {
 		op.Request = fmt.Sprintf("(%d bytes)", op.Up)
 	}
@@ -83,6 +83,9 @@ func (o *observer) newOperation(req protocol.Request, from int64, s *stream) *op
 const (
 	// maxShown is the largest size in bytes of a request or a reply that is shown as text.
 	maxShown = 1 << 20
+	// shownBody is the length in bytes of the contents in a request that are shown: texts that a
+	// client adds may be secret.
+	shownBody = 0
 	// pendingSize is about the memory of a request without a reply, besides its text.
 	pendingSize = 512
 )

@@ -147,7 +147,7 @@ func (o *observer) reply(s *stream, op *operation) error {
 		return err
 	}
 	if size := s.offset() - from; size <= maxShown {
-		op.Reply = shownFields(o.params.TraceReply(op.op, reply, protocol.TraceBody))
+		op.Reply = shownFields(o.params.TraceReply(op.op, reply, shownBody))
 	} else {
 		op.Reply = fmt.Sprintf("(%d bytes)", size)
 	}

@@ -26,12 +26,12 @@ func ReadRecording(r io.Reader, handle func(*Event) error) (status string, err e
 	if !recorded {
 		return statusWhole, readTrace(in, first, handle)
 	}
-	status = strings.TrimRight(status, " ")
+	status = plain(status) // of a file that another user may have written
 	for n := 2; ; n++ {
 		line, err := readLine(in)
 		if text, ok := strings.CutPrefix(line, eventPrefix); ok && err != io.EOF { // the last line may be incomplete
-			e := new(Event)
-			if err := json.Unmarshal([]byte(text), e); err != nil {
+			e, err := parseEvent(text)
+			if err != nil {
 				return status, fmt.Errorf("line %d is not an event: %w", n, err)
 			}
 			if err := handle(e); err != nil {
@@ -45,6 +45,24 @@ func ReadRecording(r io.Reader, handle func(*Event) error) (status string, err e
 			return status, err
 		}
 	}
+}
+
+// parseEvent reads an event. It checks what programs rely on: exactly one pointer is set.
+func parseEvent(text string) (*Event, error) {
+	e := new(Event)
+	if err := json.Unmarshal([]byte(text), e); err != nil {
+		return nil, errors.New(plain(err.Error())) // it may repeat a long text of the file
+	}
+	set := 0
+	for _, isSet := range []bool{e.Client != nil, e.Failure != nil, e.Handshake != nil, e.Operation != nil, e.Raw != nil, e.Close != nil} {
+		if isSet {
+			set++
+		}
+	}
+	if set != 1 {
+		return nil, fmt.Errorf("it describes %d events", set)
+	}
+	return e, nil
 }
 
 // readLine reads a line without its end. Of a line that is too long it returns the start.

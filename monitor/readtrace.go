@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type traceReader struct {
 	handle func(*Event) error
 	conns  map[int]*tracedConn
+	held   int // bytes of pending requests of all connections
 }
 
 // A tracedConn is the state of a connection in a trace.
@@ -23,11 +25,33 @@ type tracedConn struct {
 	pending    []*Operation
 	replying   bool // the reply to the first pending operation comes next
 	operations int
+	held       int // bytes of pending requests
+}
+
+func heldBy(op *Operation) int { return len(op.Name) + len(op.Request) + pendingSize }
+
+var errTraceTooLarge = errors.New("the trace has too many requests without a reply, or connections")
+
+const (
+	// maxTraceText is the length in bytes to which requests, replies and errors of a trace are cut.
+	maxTraceText = 64 << 10
+	// maxTraceHeld limits the bytes of all requests of a trace without a reply, and maxTraceConns
+	// its connections.
+	maxTraceHeld  = 64 << 20
+	maxTraceConns = 1 << 20
+)
+
+// cutText returns a text of a trace, shortened to maxTraceText bytes in memory of its own.
+func cutText(s string) string {
+	if len(s) > maxTraceText {
+		return strings.ToValidUTF8(s[:maxTraceText], "") + "…"
+	}
+	return strings.Clone(s)
 }
 
 // readTrace reads a trace. Its first line has been read already.
 func readTrace(in *bufio.Reader, first string, handle func(*Event) error) error {
-	t := &traceReader{handle, make(map[int]*tracedConn)}
+	t := &traceReader{handle: handle, conns: make(map[int]*tracedConn)}
 	line := first
 	for n := 1; ; n++ {
 		if line != "" && line[0] != '#' {
@@ -52,20 +76,31 @@ func (t *traceReader) line(line string) error {
 	}
 	at, err := time.Parse("15:04:05.000000", words[0])
 	if err != nil {
-		return fmt.Errorf("%q is not a time of day", words[0])
+		return fmt.Errorf("%q is not a time of day", shorten(words[0]))
 	}
 	number, err := strconv.Atoi(words[1])
 	if err != nil || number < 0 {
-		return fmt.Errorf("%q is not the number of a connection", words[1])
+		return fmt.Errorf("%q is not the number of a connection", shorten(words[1]))
 	}
 	c := t.conns[number]
 	if c == nil {
+		if len(t.conns) >= maxTraceConns {
+			return errTraceTooLarge
+		}
 		c = &tracedConn{started: at}
 		t.conns[number] = c
 	}
+	before := c.held
 	e := c.event(at, words[2], words[3])
+	if t.held += c.held - before; t.held > maxTraceHeld {
+		return errTraceTooLarge
+	}
 	if e == nil {
 		return nil
+	}
+	if e.Close != nil {
+		t.held -= c.held
+		delete(t.conns, number)
 	}
 	e.Time, e.Conn = at, number
 	return t.handle(e)
@@ -77,7 +112,7 @@ func (c *tracedConn) event(at time.Time, direction, text string) *Event {
 	switch {
 	case direction == "×":
 		byDaemon, why, _ := protocol.ParseTraceClosed(text)
-		e := &Event{Close: &Close{Reason: why, Operations: c.operations, Duration: at.Sub(c.started)}}
+		e := &Event{Close: &Close{Reason: cutText(why), Operations: c.operations, Duration: at.Sub(c.started)}}
 		if byDaemon {
 			e.Close.By = FromDaemon
 		}
@@ -87,7 +122,9 @@ func (c *tracedConn) event(at time.Time, direction, text string) *Event {
 	case name == "greeting":
 		return greetingEvent(text)
 	case direction == "→":
-		c.pending = append(c.pending, &Operation{Name: name, Request: rest, Start: at})
+		op := &Operation{Name: cutText(name), Request: cutText(rest), Start: at}
+		c.pending = append(c.pending, op)
+		c.held += heldBy(op)
 		return nil
 	case len(c.pending) == 0:
 		return nil
@@ -95,10 +132,10 @@ func (c *tracedConn) event(at time.Time, direction, text string) *Event {
 	op := c.pending[0]
 	switch {
 	case c.replying:
-		op.Reply = rest
+		op.Reply = cutText(rest)
 	case name == protocol.MessageError.String():
 		op.Messages++
-		op.Error = rest
+		op.Error = cutText(rest)
 	default:
 		op.Messages++
 		c.replying = name == protocol.MessageLast.String()
@@ -109,6 +146,7 @@ func (c *tracedConn) event(at time.Time, direction, text string) *Event {
 	}
 	c.pending, c.replying = c.pending[1:], false
 	c.operations++
+	c.held -= heldBy(op)
 	op.Latency = at.Sub(op.Start)
 	return &Event{Operation: op}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pix/internal/redact"
@@ -22,8 +23,9 @@ import (
 // between its lines, for [ReadRecording].
 //
 // Unless [Recorder.Bodies] is set, a recording has hashes and sizes in place of contents:
-// of uploads, downloads and texts that a client adds. It never has the values of secret settings
-// such as access tokens, nor passwords in URLs.
+// of uploads, downloads and texts that a client adds. Nor does it have passwords in URLs, and the
+// environment variables of builds whose names say that they are secret. It never has the values of
+// secret settings such as access tokens.
 //
 // If writing fails, the recording ends, and its first line says so. The monitor goes on.
 type Recorder struct {
@@ -40,6 +42,8 @@ type Recorder struct {
 	buf   []byte
 	err   error
 	ended bool
+
+	missed atomic.Int64 // connections without a recording
 }
 
 // The first line of a recording says whether it is complete. It has a fixed length, so that it can
@@ -55,34 +59,13 @@ const (
 // bufferedRecords is the size in bytes from which on lines are written to the file.
 const bufferedRecords = 64 << 10
 
-// CreateRecorder creates a recording, or replaces one. Only the user can read it.
-func CreateRecorder(path string) (*Recorder, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	r := &Recorder{file: f}
-	if err := r.prepare(); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return r, nil
-}
-
-// prepare makes a file that existed before private and empty, and writes the first line.
+// prepare writes the first line.
 func (r *Recorder) prepare() error {
 	info, err := r.file.Stat()
 	if err != nil {
 		return err
 	}
-	if r.plain = info.Mode().IsRegular(); r.plain {
-		if err := r.file.Chmod(0o600); err != nil { // before anything private is in it
-			return err
-		}
-		if err := r.file.Truncate(0); err != nil {
-			return err
-		}
-	}
+	r.plain = info.Mode().IsRegular()
 	r.buf = append(r.buf, header(statusOpen)...)
 	r.write()
 	return r.err
@@ -108,13 +91,24 @@ func (r *Recorder) Close() error {
 		return r.err
 	}
 	if r.write(); r.err == nil {
-		r.setStatus(statusWhole)
+		status := statusWhole
+		if n := r.missed.Load(); n > 0 {
+			status = fmt.Sprintf("not complete, %d connections are missing", n)
+		}
+		r.setStatus(status)
 	}
 	r.ended = true
 	if err := r.file.Close(); r.err == nil {
 		r.err = err
 	}
 	return r.err
+}
+
+// miss counts a connection that is not recorded. It takes no lock, because a disk may be slow.
+func (r *Recorder) miss() {
+	if r != nil {
+		r.missed.Add(1)
+	}
 }
 
 func (r *Recorder) setStatus(status string) {
@@ -213,7 +207,10 @@ func (r *recording) request(at time.Time, p protocol.Params, req protocol.Reques
 		most = 0
 		r.add(fmt.Sprintf("# the contents of the next request have %d bytes, sha256 %x", len(text.Contents), sha256.Sum256([]byte(text.Contents))))
 	}
-	r.line(at, "→", p.TraceRequest(protocol.WithoutSecrets(req), most))
+	if _, isSettings := req.(*protocol.SetOptionsRequest); isSettings || !r.Bodies {
+		req = protocol.WithoutSecrets(req)
+	}
+	r.line(at, "→", p.TraceRequest(req, most))
 }
 
 func (r *recording) message(at time.Time, p protocol.Params, m protocol.Message) {
@@ -254,7 +251,7 @@ func (r *recording) event(e *Event) {
 	if r == nil {
 		return
 	}
-	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies {
+	if e.Raw != nil && len(e.Raw.Start) > 0 && !r.Bodies { // they may belong to a secret
 		raw := *e.Raw
 		raw.Start = nil
 		e = &Event{Time: e.Time, Conn: e.Conn, Raw: &raw}

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -33,11 +34,18 @@ const (
 	pieceEnd                      // a side has closed its stream
 )
 
+// pieceSize is about the memory of a piece besides its bytes. A client that sends single bytes must
+// not fill the memory with pieces.
+const pieceSize = 80
+
 // A batch holds pieces and their bytes, one after the other.
 type batch struct {
 	pieces []piece
 	data   []byte
 }
+
+// size returns the memory that a batch has taken from the budget.
+func (b batch) size() int { return len(b.data) + len(b.pieces)*pieceSize }
 
 // A tap is the queue between the goroutines that copy and the one that decodes. A push takes a
 // lock for the time of a copy of at most one piece, and never waits for the decoder.
@@ -55,6 +63,8 @@ type tap struct {
 	bodies   bool // the recorder wants the bytes of bodies
 	lost     [2]bool
 	total    [2]int64
+
+	discarded bool // there is no decoder any more
 }
 
 func newTap(memory *budget, limit int, bodies bool) *tap {
@@ -67,6 +77,9 @@ func (t *tap) push(dir Direction, b []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total[dir] += int64(len(b))
+	if t.discarded {
+		return
+	}
 	if t.skim[dir] != nil && !t.raw {
 		b = b[t.skimBytes(dir, b, now):]
 	}
@@ -83,9 +96,10 @@ func (t *tap) push(dir Direction, b []byte) {
 	t.addRaw(dir, b, now)
 }
 
-// fits reports whether the queue has room for n more bytes.
+// fits reports whether the queue has room for a piece of n bytes, and takes the memory for it.
 func (t *tap) fits(n int) bool {
-	return len(t.batch.data)+n <= t.limit && t.memory.take(n)
+	n += pieceSize
+	return t.batch.size()+n <= t.limit && t.memory.take(n)
 }
 
 // add appends a piece, and wakes the decoder if it was the first.
@@ -117,7 +131,7 @@ func (t *tap) addRaw(dir Direction, b []byte, now time.Time) {
 		return
 	}
 	held := min(len(b), rawStart)
-	if len(t.batch.pieces) >= maxRawPieces || !t.memory.take(held) {
+	if len(t.batch.pieces) >= maxRawPieces || !t.memory.take(held+pieceSize) {
 		return // only counted
 	}
 	t.add(piece{dir: dir, kind: pieceRaw, at: now, size: int64(len(b)), held: held}, b[:held])
@@ -129,12 +143,29 @@ const maxRawPieces = 1 << 14
 // skimBytes passes bytes to the skimmer of a direction and returns how many belong to the body.
 func (t *tap) skimBytes(dir Direction, b []byte, now time.Time) int {
 	s := t.skim[dir]
-	n, done, err := s.consume(b, func(body []byte) { t.addBody(dir, body, now) })
+	n, done, err := consumeSafely(s, b, func(body []byte) { t.addBody(dir, body, now) })
 	if done || err != nil {
 		t.skim[dir] = nil
-		t.add(piece{dir: dir, kind: pieceSkipped, at: now, err: err}, nil)
+		t.addMark(piece{dir: dir, kind: pieceSkipped, at: now, err: err})
 	}
 	return n
+}
+
+// consumeSafely is s.consume, but returns a panic as an error. It runs in a copying goroutine, whose
+// end would end the connection.
+func consumeSafely(s skimmer, b []byte, contents func([]byte)) (n int, done bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return s.consume(b, contents)
+}
+
+// addMark adds a piece without bytes, even if the queue is full. A connection has few of them.
+func (t *tap) addMark(p piece) {
+	t.memory.used.Add(int64(pieceSize))
+	t.add(p, nil)
 }
 
 // addBody adds bytes of a body for the recorder. If there is no room, the recorder learns that
@@ -153,13 +184,23 @@ func (t *tap) addBody(dir Direction, b []byte, now time.Time) {
 func (t *tap) end(dir Direction, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.add(piece{dir: dir, kind: pieceEnd, at: time.Now(), err: err}, nil)
+	if !t.discarded {
+		t.addMark(piece{dir: dir, kind: pieceEnd, at: time.Now(), err: err})
+	}
+}
+
+// discard makes the tap only count bytes from now on, because the decoder has ended.
+func (t *tap) discard() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.memory.give(t.batch.size())
+	t.batch, t.skim, t.discarded = batch{}, [2]skimmer{}, true
 }
 
 // swap returns the pieces that wait, and gives the tap an empty batch to fill. It gives the
 // memory of the empty one back.
 func (t *tap) swap(empty batch) batch {
-	t.memory.give(len(empty.data))
+	t.memory.give(empty.size())
 	if cap(empty.data) > keptSlab {
 		empty.data = nil
 	}

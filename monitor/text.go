@@ -16,8 +16,8 @@ import (
 // maxLine is the length in bytes of the request, the reply or the error in a line of text.
 const maxLine = 512
 
-// String returns the event as one line. Everything that client or daemon can choose is quoted, so
-// that it cannot control a terminal or look like another line.
+// String returns the event as one line. Everything that a client, a daemon or the writer of a recording
+// can choose is quoted, so that it cannot control a terminal or look like another line.
 func (e *Event) String() string {
 	var text string
 	switch {
@@ -53,14 +53,14 @@ func (c *Client) text() string {
 }
 
 func (h *Handshake) text() string {
-	text := h.Version
+	text := plain(h.Version)
 	if h.ClientVersion != h.DaemonVersion {
-		text += fmt.Sprintf(" (client %s, daemon %s)", h.ClientVersion, h.DaemonVersion)
+		text += fmt.Sprintf(" (client %s, daemon %s)", plain(h.ClientVersion), plain(h.DaemonVersion))
 	}
 	if h.Nix != "" {
-		text += ", Nix " + quoteWord(h.Nix)
+		text += ", Nix " + quoteWord(shorten(h.Nix))
 	}
-	text += ", trust: " + h.Trust
+	text += ", trust: " + plain(h.Trust)
 	if slices.Equal(h.ClientFeatures, h.DaemonFeatures) {
 		text += showFeatures("", h.DaemonFeatures)
 	} else {
@@ -81,7 +81,7 @@ func showFeatures(of string, names []string) string {
 
 func (op *Operation) text() string {
 	b := make([]byte, 0, 256)
-	b = append(b, op.Name...)
+	b = append(b, plain(op.Name)...)
 	if op.Request != "" {
 		b = append(append(b, ' '), plain(op.Request)...)
 	}
@@ -89,7 +89,7 @@ func (op *Operation) text() string {
 	case op.Error != "":
 		b = append(append(b, " ✗ "...), plain(op.Error)...)
 	case op.Unfinished != "":
-		b = append(append(b, " ✗ "...), op.Unfinished...)
+		b = append(append(b, " ✗ "...), plain(op.Unfinished)...)
 	case op.Reply != "":
 		b = append(append(b, " ⇒ "...), plain(op.Reply)...)
 	default:
@@ -108,11 +108,11 @@ func (r *Raw) text() string {
 	if r.Reason != "" {
 		return fmt.Sprintf("raw from here, because of the %s: %s", r.From, plain(r.Reason))
 	}
-	more := ""
-	if int64(len(r.Start)) < r.Size {
+	start, more := r.Start[:min(len(r.Start), rawStart)], ""
+	if int64(len(start)) < r.Size {
 		more = "…"
 	}
-	return fmt.Sprintf("raw %s %s %s%s", r.From.arrow(), showSize(r.Size), strconv.QuoteToASCII(string(r.Start)), more)
+	return fmt.Sprintf("raw %s %s %s%s", r.From.arrow(), showSize(r.Size), strconv.QuoteToASCII(string(start)), more)
 }
 
 func (c *Close) text() string {

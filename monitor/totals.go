@@ -132,7 +132,7 @@ func (s Summary) String() string {
 	fmt.Fprintf(&b, "%-28s %8s %6s %10s %10s %10s %10s  %s to %s\n", "OPERATION", "CALLS", "ERRORS", "MEAN", "LONGEST", "UP", "DOWN",
 		showTime(bucketStart(first)), showTime(bucketStart(last+1)))
 	for _, o := range s.Operations {
-		fmt.Fprintf(&b, "%-28s %8d %6d %10s %10s %10s %10s  %s\n", o.Name, o.Count, o.Errors,
+		fmt.Fprintf(&b, "%-28s %8d %6d %10s %10s %10s %10s  %s\n", plain(o.Name), o.Count, o.Errors,
 			showTime(o.Time/time.Duration(o.Count)), showTime(o.Longest), showSize(o.Up), showSize(o.Down), o.bars(first, last))
 	}
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"pix/derivation"
 	"pix/internal/redact"
 	"pix/nixhash"
 	"pix/wire"
@@ -80,22 +81,44 @@ func (p Params) ReadGreeting(r *wire.Reader, g *Greeting) error {
 // hash, from which a short password could be guessed.
 const secretMark = "(secret)"
 
-// WithoutSecrets returns a request without the values of secret settings, such as access tokens,
-// and without passwords in the URLs of other settings. It does not change r.
+// WithoutSecrets returns a request without the values of settings, and of environment variables of a
+// build, whose names say that they are secret, such as access tokens. In the other values it
+// replaces the passwords of URLs. It does not change r.
 func WithoutSecrets(r Request) Request {
-	set, ok := r.(*SetOptionsRequest)
-	if !ok || len(set.Overrides) == 0 {
-		return r
-	}
-	shown := *set
-	shown.Overrides = make(map[string]string, len(set.Overrides))
-	for name, value := range set.Overrides {
-		if value = redact.Text(value); redact.IsSecret(name) && value != "" {
-			value = secretMark
+	switch r := r.(type) {
+	case *SetOptionsRequest:
+		if len(r.Overrides) == 0 {
+			return r
 		}
-		shown.Overrides[name] = value
+		shown := *r
+		shown.Overrides = make(map[string]string, len(r.Overrides))
+		for name, value := range r.Overrides {
+			shown.Overrides[name] = withoutSecret(name, value)
+		}
+		return &shown
+	case *BuildDerivationRequest:
+		if r.Derivation == nil {
+			return r
+		}
+		shown, drv := *r, *r.Derivation
+		env := make([]derivation.Entry[string, string], drv.Env.Len())
+		for i := range env {
+			name, value := drv.Env.At(i)
+			env[i] = derivation.Entry[string, string]{Key: name, Value: withoutSecret(name, value)}
+		}
+		drv.Env, shown.Derivation = derivation.MapOf(env...), &drv
+		return &shown
 	}
-	return &shown
+	return r
+}
+
+// withoutSecret returns the value of a setting or a variable as it is shown. Structured attributes
+// have names of their own, so a word such as "token" anywhere hides all of them.
+func withoutSecret(name, value string) string {
+	if value != "" && (redact.IsSecret(name) || name == derivation.StructuredAttrsKey && redact.IsSecret(value)) {
+		return secretMark
+	}
+	return redact.Text(value)
 }
 
 // TraceDigest returns the size and the SHA-256 of a body that a trace does not contain, as

@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -129,10 +131,16 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.close()) }()
+	defer func() {
+		closeErr := out.close()
+		if len(command) == 0 { // else it was reported, and the exit code is the command's
+			err = errors.Join(err, closeErr)
+		}
+	}()
 	if o.listen == "" && len(command) == 0 {
 		return a.printRecording(out, args[0])
 	}
+	a.outlivePrinter(out)
 	path, err := a.monitored(args)
 	if err != nil {
 		return err
@@ -156,11 +164,23 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 	}
 	defer remove()
 	defer out.repeatTotals(o.totals)()
+	defer func() {
+		if n := m.Unobserved(); n > 0 {
+			a.warn(fmt.Sprintf("%d connections were not shown, because printing was too slow", n))
+		}
+	}()
 	if len(command) == 0 {
 		fmt.Fprintf(a.stderr, "pix: listening on %s for %s\n", socket, path)
 		return m.Serve(ctx, l)
 	}
 	return a.monitorCommand(ctx, m, l, socket, command)
+}
+
+// outlivePrinter keeps pix alive if its output is closed, for example by a pager: the connections must go
+// on. Without a handler, Go ends a program that writes to a closed standard output.
+func (a *app) outlivePrinter(out *monitorPrinter) {
+	out.failed = func(err error) { a.warn("nothing more is printed, but the connections go on: " + err.Error()) }
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a command gets the default again
 }
 
 // monitored returns the path of the socket of the daemon.

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"pix/monitor"
 )
@@ -22,11 +25,12 @@ type monitorPrinter struct {
 	totals  monitor.Totals
 	file    *os.File // nil if w is a stream
 	err     error
+	failed  func(error) // reports the first error
 }
 
 // monitorOutput returns the printer for the flags. A command has the standard output for itself.
 func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter, error) {
-	out := &monitorPrinter{w: a.stdout, summary: a.stderr, asJSON: o.asJSON, filter: &o.filter}
+	out := &monitorPrinter{w: a.stdout, summary: a.stderr, asJSON: o.asJSON, filter: &o.filter, failed: func(error) {}}
 	if hasCommand {
 		out.w = a.stderr
 	}
@@ -53,7 +57,17 @@ func (p *monitorPrinter) event(e *monitor.Event) {
 		p.printObject(newMonitorJSON(e))
 		return
 	}
-	_, p.err = io.WriteString(p.w, e.String()+"\n")
+	p.print(e.String() + "\n")
+}
+
+// print writes text. After an error it writes no more.
+func (p *monitorPrinter) print(text string) {
+	if p.err != nil {
+		return
+	}
+	if _, p.err = io.WriteString(p.w, text); p.err != nil {
+		p.failed(p.err)
+	}
 }
 
 // failure returns the error of an earlier write.
@@ -65,11 +79,34 @@ func (p *monitorPrinter) failure() error {
 
 // printObject prints an object as one line.
 func (p *monitorPrinter) printObject(v any) {
-	if p.err == nil {
-		enc := json.NewEncoder(p.w)
-		enc.SetEscapeHTML(false)
-		p.err = enc.Encode(v)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		p.err = err
+		return
 	}
+	p.print(escapeUnprintable(b.String()))
+}
+
+// escapeUnprintable escapes the characters in a line of JSON that could control a terminal or change
+// the reading order, which JSON allows in strings.
+func escapeUnprintable(line string) string {
+	isSafe := func(r rune) bool { return unicode.IsPrint(r) || r == '\n' }
+	if strings.IndexFunc(line, func(r rune) bool { return !isSafe(r) }) < 0 {
+		return line
+	}
+	var b strings.Builder
+	for _, r := range line {
+		if isSafe(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }
 
 // printTotals prints the totals so far.
@@ -110,8 +147,12 @@ func (p *monitorPrinter) repeatTotals(every time.Duration) (stop func()) {
 // close prints the totals, and closes the file.
 func (p *monitorPrinter) close() error {
 	p.printTotals()
-	if p.file != nil {
-		p.err = errors.Join(p.err, p.file.Close())
+	if p.file == nil {
+		return p.err
+	}
+	if err := p.file.Close(); err != nil && p.err == nil {
+		p.err = err
+		p.failed(err)
 	}
 	return p.err
 }
