@@ -7,6 +7,7 @@ export interface Summary {
   storeDir: string;
   paths: number;
   narSize: number;
+  hasClosure: boolean; // false if the page shows only the documentation
   hasRoots: boolean;
   hasBuilds: boolean;
   hasContents: boolean;
@@ -31,6 +32,9 @@ export interface SizesJSON {
 }
 
 const hashLength = 32;
+
+// noPaths is a closure without paths.
+export const noPaths: ClosureJSON = { storeDir: "", paths: [], narSizes: [], addedSizes: [], dominators: [], self: [], first: [0], references: [], roots: [] };
 
 export class Closure {
   readonly storeDir: string;

@@ -1,5 +1,5 @@
 // The page of pix view. Each view is a module in views/.
-import { Closure, type ClosureJSON, type SizesJSON, type Summary } from "./closure.ts";
+import { Closure, noPaths, type ClosureJSON, type SizesJSON, type Summary } from "./closure.ts";
 import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
@@ -7,12 +7,13 @@ import { visible } from "./text.ts";
 import type { Context, LayoutJSON } from "./view.ts";
 import { builds } from "./views/builds.ts";
 import { compare } from "./views/compare.ts";
+import { docs } from "./views/docs.ts";
 import { graph } from "./views/graph.ts";
 import { path } from "./views/path/path.ts";
 import { paths } from "./views/paths.ts";
 import { treemap } from "./views/treemap.ts";
 
-const views = [paths, treemap, graph, compare, builds, path];
+const views = [paths, treemap, graph, compare, builds, docs, path];
 
 async function start(): Promise<void> {
   const app = document.getElementById("app")!;
@@ -27,10 +28,17 @@ async function start(): Promise<void> {
 
 async function fromServer(): Promise<Context> {
   await startSession();
-  const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
+  const summary = await getJSON<Summary>("summary");
+  if (!summary.hasClosure) return withoutClosure(summary);
+  const json = await getJSON<ClosureJSON>("closure");
   const closure = new Closure(json);
   let layout: Promise<LayoutJSON> | null = null;
   return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure) };
+}
+
+// withoutClosure is the context of a page with the documentation alone.
+function withoutClosure(summary: Summary): Context {
+  return { closure: new Closure(noPaths), summary, live: true, layout: () => Promise.resolve({ x: [], y: [] }), sized: Promise.resolve() };
 }
 
 // loadSizes loads the closure sizes, for which the page does not wait. Without them it shows the rest.
