@@ -57,6 +57,12 @@ func TestViews(t *testing.T) {
 			{"kept", app + "?show=kept", ".chain li", "1 root keeps it"},
 			{"derivation", "#/path/" + small.Drv.Base() + "?show=derivation", "pre", "Environment"},
 			{"record", app + "?show=record", ".plain", "NAR hash"},
+			{"derivation-steps", "#/path/" + small.Drv.Base() + "?show=derivation", ".steps .result", "How its paths are computed"},
+			{"record-steps", app + "?show=record", ".steps .result", "How its signatures are verified"},
+			{"docs", "#/docs", ".docs-page li", "Documentation of pix"},
+			{"docs-page", "#/docs/store-paths", ".docs-page h2", "fingerprint"},
+			{"docs-section", "#/docs/garbage-collection?at=roots", "#docs-roots", "Roots"},
+			{"docs-found", "#/docs?q=why+is+a+path+not+deleted", ".docs-found li", "best ones first"},
 		} {
 			b.goTo(v.hash)
 			b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", v.ready))
