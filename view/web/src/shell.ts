@@ -79,6 +79,7 @@ export class Shell {
       this.tabs,
       ...this.views.filter((v) => v.inTabs).map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),
     );
+    this.tabs.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     if (document.activeElement !== this.search) this.search.value = route.view === "paths" ? (route.query.get("q") ?? "") : "";
     replace(this.main);
     const fail = (error: unknown) => {
