@@ -106,10 +106,14 @@ func TestDocs(t *testing.T) {
 	if code := get("docs?q=qwertzuiop", &found); code != http.StatusOK || len(found) != 0 {
 		t.Errorf("a search for no word: %d %v", code, found)
 	}
-	for resource, want := range map[string]int{"docs?page=../docs": 404, "docs?page=": 404, "docs?q=" + strings.Repeat("a", 300): 400, "closure": 404, "path?path=x": 404} {
+	for resource, want := range map[string]int{"docs?page=../docs": 404, "docs?page=": 404, "docs?q=" + strings.Repeat("a", 300): 400, "path?path=x": 404, "sizes": 404} {
 		if code := get(resource, nil); code != want {
 			t.Errorf("%.40s: %d", resource, code)
 		}
+	}
+	var none struct{ First, Roots []int }
+	if code := get("closure", &none); code != http.StatusOK || len(none.First) != 1 || len(none.Roots) != 0 {
+		t.Errorf("the closure: %d %v", code, none)
 	}
 	if w := send(h, "GET", "/api/docs", ""); w.Code != http.StatusUnauthorized {
 		t.Errorf("without a bearer: %d", w.Code)

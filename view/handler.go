@@ -104,10 +104,15 @@ func NewDocs(opts *Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{name: opts.Name, access: access}
+	none, err := closure.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{name: opts.Name, access: access, contents: newContents(storepath.DefaultDir, none, nil)}
 	h.routes = map[string]route{
 		"session": {method: http.MethodPost, public: true, serve: h.serveSession},
 		"summary": {method: http.MethodGet, serve: h.serveSummary},
+		"closure": {method: http.MethodGet, serve: h.serveClosure}, // without paths
 		"docs":    {method: http.MethodGet, serve: h.serveDocs},
 	}
 	return h, nil

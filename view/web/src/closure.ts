@@ -33,9 +33,6 @@ export interface SizesJSON {
 
 const hashLength = 32;
 
-// noPaths is a closure without paths.
-export const noPaths: ClosureJSON = { storeDir: "", paths: [], narSizes: [], addedSizes: [], dominators: [], self: [], first: [0], references: [], roots: [] };
-
 export class Closure {
   readonly storeDir: string;
   readonly bases: string[];

@@ -1,5 +1,5 @@
 // The page of pix view. Each view is a module in views/.
-import { Closure, noPaths, type ClosureJSON, type SizesJSON, type Summary } from "./closure.ts";
+import { Closure, type ClosureJSON, type SizesJSON, type Summary } from "./closure.ts";
 import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
@@ -28,21 +28,15 @@ async function start(): Promise<void> {
 
 async function fromServer(): Promise<Context> {
   await startSession();
-  const summary = await getJSON<Summary>("summary");
-  if (!summary.hasClosure) return withoutClosure(summary);
-  const json = await getJSON<ClosureJSON>("closure");
+  const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
   const closure = new Closure(json);
   let layout: Promise<LayoutJSON> | null = null;
-  return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure) };
-}
-
-// withoutClosure is the context of a page with the documentation alone.
-function withoutClosure(summary: Summary): Context {
-  return { closure: new Closure(noPaths), summary, live: true, layout: () => Promise.resolve({ x: [], y: [] }), sized: Promise.resolve() };
+  return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure, summary) };
 }
 
 // loadSizes loads the closure sizes, for which the page does not wait. Without them it shows the rest.
-async function loadSizes(closure: Closure): Promise<void> {
+async function loadSizes(closure: Closure, summary: Summary): Promise<void> {
+  if (!summary.hasClosure) return;
   try {
     closure.setClosureSizes(await getJSON<SizesJSON>("sizes"));
   } catch {
