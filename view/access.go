@@ -19,8 +19,8 @@ import (
 // with a name that resolves to a loopback address it could read the answers (DNS rebinding). Other users of the machine
 // can connect, too. So a request needs a known Host, the origin of the page, and a bearer that only the page has.
 type access struct {
-	origin string
-	hosts  []string
+	scheme string
+	hosts  []string // without the port if it is the default one of the scheme, because browsers leave that out
 
 	mu      sync.Mutex
 	tokens  secretSet // each may be exchanged once
@@ -35,12 +35,30 @@ func newAccess(opts *Options) (*access, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || opts.Origin != u.Scheme+"://"+u.Host {
 		return nil, fmt.Errorf("'%s' is not the origin of a page, such as http://127.0.0.1:8080", opts.Origin)
 	}
-	return &access{origin: opts.Origin, hosts: append([]string{u.Host}, opts.OtherHosts...)}, nil
+	a := &access{scheme: u.Scheme}
+	for _, host := range append([]string{u.Host}, opts.OtherHosts...) {
+		a.hosts = append(a.hosts, a.withoutDefaultPort(host))
+	}
+	return a, nil
+}
+
+// withoutDefaultPort returns a host without its port, if that is the default one of the scheme.
+func (a *access) withoutDefaultPort(host string) string {
+	if a.scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+// isHost reports whether a host is a name of this server.
+func (a *access) isHost(host string) bool {
+	host = a.withoutDefaultPort(host)
+	return slices.ContainsFunc(a.hosts, func(known string) bool { return strings.EqualFold(known, host) })
 }
 
 // checkHost returns an error if a request is for another host.
 func (a *access) checkHost(r *http.Request) error {
-	if !slices.ContainsFunc(a.hosts, func(host string) bool { return strings.EqualFold(host, r.Host) }) {
+	if !a.isHost(r.Host) {
 		return &statusError{http.StatusMisdirectedRequest, "this server has no such host"}
 	}
 	return nil
@@ -63,9 +81,8 @@ func (a *access) checkOrigin(r *http.Request, strict bool) error {
 
 // isOurs reports whether an origin is the one of the page, by one of its names.
 func (a *access) isOurs(origin string) bool {
-	scheme, _, _ := strings.Cut(a.origin, "://")
-	host, ok := strings.CutPrefix(origin, scheme+"://")
-	return ok && slices.ContainsFunc(a.hosts, func(known string) bool { return strings.EqualFold(known, host) })
+	host, ok := strings.CutPrefix(origin, a.scheme+"://")
+	return ok && a.isHost(host)
 }
 
 // checkBearer returns an error if a request has no valid bearer.

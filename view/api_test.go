@@ -96,7 +96,7 @@ func TestResources(t *testing.T) {
 	s := newSmallStore(t)
 	_, get := newClient(t, s, s.app)
 	for _, test := range []struct{ resource, want string }{
-		{"summary", `{"name":"","storeDir":"/nix/store","paths":3,"narSize":528,"hasRoots":true,"hasBuilds":true,"hasContents":true}`},
+		{"summary", `{"name":"","storeDir":"/nix/store","paths":3,"narSize":528,"hasClosure":true,"hasRoots":true,"hasBuilds":true,"hasContents":true}`},
 		{"mentions?from=" + string(s.app) + "&to=" + string(s.lib), `{"mentions":[{"file":"/","target":""}],"more":0}`},
 		{"mentions?from=" + string(s.data) + "&to=" + string(s.lib), `{"mentions":[],"more":0}`},
 		{"why?from=" + string(s.data) + "&to=" + string(s.app), `{"chain":[],"paths":0,"references":0,"graph":null}`},

@@ -74,6 +74,9 @@ type summaryJSON struct {
 	Paths    int    `json:"paths"`
 	Size     uint64 `json:"narSize"`
 
+	// HasClosure is false if the page shows only the documentation.
+	HasClosure bool `json:"hasClosure"`
+
 	// Abilities of the store.
 	HasRoots    bool `json:"hasRoots"`
 	HasBuilds   bool `json:"hasBuilds"`
@@ -86,11 +89,14 @@ func newSummary(s store.Store, c *contents, name string) summaryJSON {
 	_, reads := store.As[store.NARReader](s)
 	return summaryJSON{
 		Name: name, StoreDir: string(s.Dir()), Paths: c.Len(), Size: c.Size(),
-		HasRoots: roots, HasBuilds: builds, HasContents: reads,
+		HasClosure: true, HasRoots: roots, HasBuilds: builds, HasContents: reads,
 	}
 }
 
 func (h *Handler) serveSummary(w http.ResponseWriter, r *http.Request) error {
+	if h.store == nil {
+		return writeJSON(w, r, summaryJSON{Name: h.name})
+	}
 	return writeJSON(w, r, newSummary(h.store, h.contents, h.name))
 }
 

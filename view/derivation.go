@@ -1,6 +1,7 @@
 package view
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -25,7 +26,7 @@ func (h *Handler) serveDerivation(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	defer end()
-	drv, err := h.derivationOf(r, path)
+	drv, err := h.derivationOf(r.Context(), path)
 	if err != nil {
 		return err
 	}
@@ -37,14 +38,14 @@ func (h *Handler) serveDerivation(w http.ResponseWriter, r *http.Request) error 
 }
 
 // derivationOf returns the derivation of a path, as the verbs about derivations choose it.
-func (h *Handler) derivationOf(r *http.Request, path storepath.Path) (storepath.Path, error) {
+func (h *Handler) derivationOf(ctx context.Context, path storepath.Path) (storepath.Path, error) {
 	if path.IsDerivation() {
 		return path, nil
 	}
-	if drvs, err := store.ValidDerivers(r.Context(), h.store, path); err == nil && len(drvs) > 0 {
+	if drvs, err := store.ValidDerivers(ctx, h.store, path); err == nil && len(drvs) > 0 {
 		return drvs[0], nil
 	}
-	info, err := h.store.QueryPathInfo(r.Context(), path)
+	info, err := h.store.QueryPathInfo(ctx, path)
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,8 @@
 //	GET  /api/roots          ?path=: what keeps a path from being collected
 //	GET  /api/compare        ?before=&after=: the differences of two closures
 //	GET  /api/derivation     ?path=: a derivation, or the one that has built a path
+//	GET  /api/explain        ?path=&about=: how a path or its signatures are computed, step by step
+//	GET  /api/docs           ?page= or ?q=: the pages of the documentation, one of them, or what a search finds
 //	GET  /api/builds         the running builds: a line of JSON for each change
 //
 // # Safety
@@ -32,7 +34,8 @@
 //
 // handler.go routes requests, access.go decides which are answered, response.go writes answers, assets.go has the files of
 // the page, and contents.go the closure. positions.go computes the picture of the whole graph (layout.go), graph.go the
-// smaller ones. path.go, roots.go, compare.go, derivation.go and builds.go answer the other questions. export.go writes everything
+// smaller ones. path.go, roots.go, compare.go, derivation.go, explain.go, builds.go and docs.go answer
+// the other questions. export.go writes everything
 // as one file. The sources of the page are in web, and web/src/main.ts is the first to read.
 // scripts/view-assets makes the files of the page from them.
 package view

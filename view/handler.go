@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pix/closure"
+	"pix/signature"
 	"pix/store"
 	"pix/storepath"
 )
@@ -26,14 +27,18 @@ type Options struct {
 	// Roots are the paths whose closure is shown. Without roots it is the whole store, which must be able to list its
 	// paths.
 	Roots []storepath.Path
+
+	// TrustedKeys are the keys whose signatures are explained as trusted ones.
+	TrustedKeys signature.KeySet
 }
 
 // A Handler serves the page about a closure in a store, and its data. It must be at the root of its host.
 type Handler struct {
-	store    store.Store
+	store    store.Store // nil without a closure
 	name     string
 	access   *access
 	routes   map[string]route
+	trusted  signature.KeySet
 	contents *contents
 	work     chan struct{} // the requests that compute or read much
 	streams  chan struct{} // the open streams of builds
@@ -67,7 +72,7 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		store: s, name: opts.Name, access: access, contents: newContents(s.Dir(), c, opts.Roots),
+		store: s, name: opts.Name, access: access, trusted: opts.TrustedKeys, contents: newContents(s.Dir(), c, opts.Roots),
 		work: make(chan struct{}, maxWork), streams: make(chan struct{}, maxStreams),
 	}
 	h.routes = map[string]route{
@@ -83,7 +88,32 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		"roots":         {method: http.MethodGet, serve: h.serveRoots},
 		"compare":       {method: http.MethodGet, serve: h.serveCompare},
 		"derivation":    {method: http.MethodGet, serve: h.serveDerivation},
+		"explain":       {method: http.MethodGet, serve: h.serveExplain},
 		"builds":        {method: http.MethodGet, strict: true, serve: h.serveBuilds},
+		"docs":          {method: http.MethodGet, serve: h.serveDocs},
+	}
+	return h, nil
+}
+
+// NewDocs returns a handler that serves the documentation without a store. It uses the origin, the hosts and the name in opts.
+func NewDocs(opts *Options) (*Handler, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	access, err := newAccess(opts)
+	if err != nil {
+		return nil, err
+	}
+	none, err := closure.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{name: opts.Name, access: access, contents: newContents(storepath.DefaultDir, none, nil)}
+	h.routes = map[string]route{
+		"session": {method: http.MethodPost, public: true, serve: h.serveSession},
+		"summary": {method: http.MethodGet, serve: h.serveSummary},
+		"closure": {method: http.MethodGet, serve: h.serveClosure}, // without paths
+		"docs":    {method: http.MethodGet, serve: h.serveDocs},
 	}
 	return h, nil
 }

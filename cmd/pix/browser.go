@@ -46,17 +46,30 @@ type pageFile struct {
 }
 
 // newPageFile creates the file in the user's runtime directory, or in a private directory below the one for temporary files.
+// The runtime directory may be missing, or may be another user's, because su and sudo can keep the variable.
 func newPageFile(runtimeDir, address string) (*pageFile, error) {
-	f := new(pageFile)
-	in := runtimeDir
-	if in == "" || !filepath.IsAbs(in) {
-		dir, err := os.MkdirTemp("", "pix-view-")
-		if err != nil {
-			return nil, err
+	if filepath.IsAbs(runtimeDir) {
+		if f, err := writePageFile(runtimeDir, address); err == nil {
+			return f, nil
 		}
-		f.dir, in = dir, dir
 	}
-	file, err := os.CreateTemp(in, "pix-view-*.html") // with mode 0600
+	dir, err := os.MkdirTemp("", "pix-view-") // with mode 0700
+	if err != nil {
+		return nil, err
+	}
+	f, err := writePageFile(dir, address)
+	if err != nil {
+		os.Remove(dir)
+		return nil, err
+	}
+	f.dir = dir
+	return f, nil
+}
+
+// writePageFile creates the file in a directory.
+func writePageFile(dir, address string) (*pageFile, error) {
+	f := new(pageFile)
+	file, err := os.CreateTemp(dir, "pix-view-*.html") // with mode 0600
 	if err == nil {
 		f.name = file.Name()
 		_, err = fmt.Fprintf(file, "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<meta name=\"referrer\" content=\"no-referrer\">\n"+

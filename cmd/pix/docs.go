@@ -8,13 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/docs"
+	"pix/view"
 )
 
 // maxDocsMatches is the number of sections that a search prints. Further ones rarely help, and --json has them.
 const maxDocsMatches = 10
 
 // docsOptions are the flags of docs.
-type docsOptions struct{ search, markdown, asJSON bool }
+type docsOptions struct{ search, markdown, asJSON, browser, noOpen bool }
 
 func newDocs(a *app) *cobra.Command {
 	var o docsOptions
@@ -27,14 +28,23 @@ the section with this anchor and those below it. On a terminal, text is filled i
 
 With --search, the arguments are words. Print the sections that have all of them, or the most of
 them, the best first: a line with PAGE#SECTION, and a few words of the text. The exit code is 1 if
-no section has any of the words.`,
-		Example:           "  pix docs building | less\n  pix docs garbage-collection#roots\n  pix docs --search why is a path not deleted",
+no section has any of the words.
+
+With --browser, show the pages in the browser, with a search, until an interrupt. Only the browser
+of this user can read them: see 'pix view'.`,
+		Example:           "  pix docs building | less\n  pix docs garbage-collection#roots\n  pix docs --search why is a path not deleted\n  pix docs --browser garbage-collection",
 		GroupID:           groupOther,
 		ValidArgsFunction: completeDocs(&o),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.markdown && (o.search || o.asJSON):
 				return wrongUse(cmd, errors.New("--markdown is about a page, and goes with no other flag"))
+			case o.noOpen && !o.browser:
+				return wrongUse(cmd, errors.New("--no-open is for --browser"))
+			case o.browser && (o.markdown || o.asJSON):
+				return wrongUse(cmd, errors.New("--browser goes with neither --json nor --markdown"))
+			case o.search && o.browser:
+				return a.serveDocs(cmd.Context(), view.DocsAddress("", "", strings.Join(args, " ")), o.noOpen)
 			case o.search:
 				return a.searchDocs(cmd, args, o)
 			case len(args) > 1:
@@ -43,6 +53,8 @@ no section has any of the words.`,
 				return a.printDocs(cmd, args[0], o)
 			case o.markdown:
 				return wrongUse(cmd, errors.New("--markdown is about a page, but there is no PAGE"))
+			case o.browser:
+				return a.serveDocs(cmd.Context(), view.DocsAddress("", "", ""), o.noOpen)
 			}
 			return a.printContents(o)
 		},
@@ -50,6 +62,8 @@ no section has any of the words.`,
 	cmd.Flags().BoolVar(&o.search, "search", false, "print the sections that have the words in the arguments")
 	cmd.Flags().BoolVar(&o.markdown, "markdown", false, "print the page in Markdown, as it was written")
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print a list of pages or sections, or an object for a page")
+	cmd.Flags().BoolVar(&o.browser, "browser", false, "show the pages in the browser")
+	cmd.Flags().BoolVar(&o.noOpen, "no-open", false, "with --browser, print the address of the page instead of opening it")
 	return cmd
 }
 
@@ -135,6 +149,8 @@ func (a *app) printDocs(cmd *cobra.Command, argument string, o docsOptions) erro
 		page = section
 	}
 	switch {
+	case o.browser:
+		return a.serveDocs(cmd.Context(), view.DocsAddress(page.Name, anchor, ""), o.noOpen)
 	case o.markdown:
 		return a.print(page.Markdown)
 	case o.asJSON:

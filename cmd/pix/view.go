@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -136,8 +137,12 @@ func (a *app) serveView(ctx context.Context, s store.Store, roots []storepath.Pa
 	if tlsConfig == nil && !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		return &usageError{fmt.Errorf("other machines can reach '%s', so everyone between could read the page: use --tls-certificate and --tls-key", o.listen)}
 	}
+	keys, err := a.verifyingKeys(&verifyOptions{}, false)
+	if err != nil {
+		return err
+	}
 	origin, others := o.origin(l.Addr().(*net.TCPAddr))
-	handler, err := view.New(ctx, s, &view.Options{Origin: origin, OtherHosts: others, Name: a.viewName(roots), Roots: roots})
+	handler, err := view.New(ctx, s, &view.Options{Origin: origin, OtherHosts: others, Name: a.viewName(roots), Roots: roots, TrustedKeys: keys})
 	if err != nil {
 		return err
 	}
@@ -146,9 +151,14 @@ func (a *app) serveView(ctx context.Context, s store.Store, roots []storepath.Pa
 	}
 	srv := newHTTPServer(handler)
 	srv.TLSConfig = tlsConfig
+	return a.servePage(ctx, srv, l, origin+"/#token="+handler.NewToken(), o.noOpen)
+}
+
+// servePage opens the page at an address, and serves it until the context ends.
+func (a *app) servePage(ctx context.Context, srv *http.Server, l net.Listener, address string, noOpen bool) error {
 	srv.BaseContext = func(net.Listener) context.Context { return ctx } // an interrupt ends the streams
 	srv.ReadTimeout = srv.ReadHeaderTimeout                             // the handler reads small bodies only
-	closePage, err := a.openPage(origin+"/#token="+handler.NewToken(), o.noOpen)
+	closePage, err := a.openPage(address, noOpen)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func TestPageFile(t *testing.T) {
 	const address = "http://127.0.0.1:1/#token=ABC&\"<"
 	runtimeDir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())
-	for _, in := range []string{runtimeDir, "", "relative"} {
+	for _, in := range []string{runtimeDir, "", "relative", filepath.Join(runtimeDir, "missing")} {
 		f, err := newPageFile(in, address)
 		if err != nil {
 			t.Fatal(err)

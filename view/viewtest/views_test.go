@@ -2,6 +2,7 @@ package viewtest
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,12 @@ func TestViews(t *testing.T) {
 			{"kept", app + "?show=kept", ".chain li", "1 root keeps it"},
 			{"derivation", "#/path/" + small.Drv.Base() + "?show=derivation", "pre", "Environment"},
 			{"record", app + "?show=record", ".plain", "NAR hash"},
+			{"derivation-steps", "#/path/" + small.Drv.Base() + "?show=derivation", ".steps .result", "How its paths are computed"},
+			{"record-steps", app + "?show=record", ".steps .result", "How its signatures are verified"},
+			{"docs", "#/docs", ".docs-page li", "Documentation of pix"},
+			{"docs-page", "#/docs/store-paths", ".docs-page h2", "fingerprint"},
+			{"docs-section", "#/docs/garbage-collection?at=roots", "#docs-roots", "Roots"},
+			{"docs-found", "#/docs?q=why+is+a+path+not+deleted", ".docs-found li", "best ones first"},
 		} {
 			b.goTo(v.hash)
 			b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", v.ready))
@@ -85,7 +92,7 @@ func TestHostileTexts(t *testing.T) {
 	for hash, ready := range map[string]string{
 		"#/builds": ".build",
 		"#/path/" + small.App.Base() + "?show=kept":       ".chain li",
-		"#/path/" + small.Drv.Base() + "?show=derivation": "pre",
+		"#/path/" + small.Drv.Base() + "?show=derivation": ".steps pre",
 	} {
 		b.goTo(hash)
 		b.wait(fmt.Sprintf("document.querySelector('main %s') !== null", ready))
@@ -116,6 +123,39 @@ func TestHostileTexts(t *testing.T) {
 	if eval[bool](b, "'hacked' in window || document.querySelector('main img, main script') !== null") {
 		t.Error("a text of the store became markup")
 	}
+}
+
+// The documentation needs no store, and is shown at the section that follows the token in the address.
+func TestDocs(t *testing.T) {
+	srv := httptest.NewUnstartedServer(nil)
+	origin := "http://" + srv.Listener.Addr().String()
+	h, err := view.NewDocs(&view.Options{Origin: origin, Name: "documentation"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = h
+	srv.Start()
+	t.Cleanup(srv.Close)
+	b := open(t)
+	b.do(chromedp.Navigate(origin + "/#token=" + h.NewToken() + view.DocsAddress("garbage-collection", "roots", "")))
+	b.wait("document.querySelector('#docs-roots') !== null")
+	if at := eval[string](b, "location.href"); at != origin+"/#/docs/garbage-collection?at=roots" {
+		t.Errorf("the address is %s", at)
+	}
+	if top := eval[float64](b, "document.querySelector('#docs-roots').getBoundingClientRect().top"); top < 0 || top > 200 {
+		t.Errorf("the section is at %v", top)
+	}
+	if tabs := b.text("header .tabs"); tabs != "Docs" {
+		t.Errorf("the views are %q", tabs)
+	}
+	b.key("/")
+	b.do(chromedp.KeyEvent("base 32"))
+	b.wait("document.querySelector('.docs-found li') !== null")
+	eval[any](b, "document.querySelector('.docs-found a').click(); null")
+	b.wait("document.querySelector('.docs-page h1') !== null && document.querySelector('.docs-found') === null")
+	eval[any](b, "history.back(); null")
+	b.wait("document.querySelector('.docs-found li') !== null")
+	b.screenshot("docs-alone")
 }
 
 // The right to read survives a reload, but no address opens the page twice, and the address shows no token.

@@ -7,6 +7,7 @@ export interface Summary {
   storeDir: string;
   paths: number;
   narSize: number;
+  hasClosure: boolean; // false if the page shows only the documentation
   hasRoots: boolean;
   hasBuilds: boolean;
   hasContents: boolean;

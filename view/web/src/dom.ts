@@ -12,7 +12,9 @@ export interface Attributes {
   name?: string;
   value?: string;
   placeholder?: string;
-  href?: `#${string}` | "/licences.txt";
+  href?: `#${string}` | `https:${string}` | `http:${string}` | "/licences.txt";
+  rel?: "noopener noreferrer";
+  target?: "_blank";
   for?: string;
   role?: string;
   tabindex?: number;

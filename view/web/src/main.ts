@@ -7,12 +7,13 @@ import { visible } from "./text.ts";
 import type { Context, LayoutJSON } from "./view.ts";
 import { builds } from "./views/builds.ts";
 import { compare } from "./views/compare.ts";
+import { docs } from "./views/docs.ts";
 import { graph } from "./views/graph.ts";
 import { path } from "./views/path/path.ts";
 import { paths } from "./views/paths.ts";
 import { treemap } from "./views/treemap.ts";
 
-const views = [paths, treemap, graph, compare, builds, path];
+const views = [paths, treemap, graph, compare, builds, docs, path];
 
 async function start(): Promise<void> {
   const app = document.getElementById("app")!;
@@ -30,11 +31,12 @@ async function fromServer(): Promise<Context> {
   const [summary, json] = await Promise.all([getJSON<Summary>("summary"), getJSON<ClosureJSON>("closure")]);
   const closure = new Closure(json);
   let layout: Promise<LayoutJSON> | null = null;
-  return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure) };
+  return { closure, summary, live: true, layout: () => (layout ??= getJSON<LayoutJSON>("layout")), sized: loadSizes(closure, summary) };
 }
 
 // loadSizes loads the closure sizes, for which the page does not wait. Without them it shows the rest.
-async function loadSizes(closure: Closure): Promise<void> {
+async function loadSizes(closure: Closure, summary: Summary): Promise<void> {
+  if (!summary.hasClosure) return;
   try {
     closure.setClosureSizes(await getJSON<SizesJSON>("sizes"));
   } catch {

@@ -13,11 +13,12 @@ export class ServerError extends Error {
   }
 }
 
-// startSession exchanges the token in the address, if there is one. The token leaves the address and the history.
+// startSession exchanges the token in the address, if there is one. The token leaves the address and the history. The address
+// of a view may follow it.
 export async function startSession(): Promise<void> {
-  const token = /^#token=([A-Za-z0-9]+)$/.exec(location.hash)?.[1];
+  const [, token, route] = /^#token=([A-Za-z0-9]+)(\/.*)?$/.exec(location.hash) ?? [];
   if (!token) return;
-  history.replaceState(null, "", "/#/");
+  history.replaceState(null, "", `/#${route ?? "/"}`);
   const response = await fetch("/api/session", {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -30,14 +30,14 @@ export class Shell {
 
   start(): void {
     const { summary } = this.context;
-    const facts = `${counted(summary.paths, "path")}, ${size(summary.narSize)}`;
+    const facts = summary.hasClosure ? `${counted(summary.paths, "path")}, ${size(summary.narSize)}` : "";
     replace(
       this.app,
       h(
         "header",
         {},
-        h("a", { class: "store", href: address("paths") }, h("strong", {}, visible(summary.name || summary.storeDir)), h("span", { class: "muted" }, facts)),
-        h("div", { class: "search", role: "search" }, this.search),
+        h("a", { class: "store", href: address(this.views[0]!.name) }, h("strong", {}, visible(summary.name || summary.storeDir)), h("span", { class: "muted" }, facts)),
+        summary.hasClosure && h("div", { class: "search", role: "search" }, this.search),
         this.tabs,
       ),
       this.main,
@@ -46,7 +46,7 @@ export class Shell {
     addEventListener("keydown", (event) => {
       if (event.key === "/" && !(event.target instanceof HTMLInputElement) && !event.ctrlKey && !event.metaKey && !event.altKey) {
         event.preventDefault();
-        this.search.focus();
+        (summary.hasClosure ? this.search : this.main.querySelector<HTMLElement>("input[type=search]"))?.focus();
       }
     });
     this.show();
@@ -79,6 +79,7 @@ export class Shell {
       this.tabs,
       ...this.views.filter((v) => v.inTabs).map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),
     );
+    this.tabs.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     if (document.activeElement !== this.search) this.search.value = route.view === "paths" ? (route.query.get("q") ?? "") : "";
     replace(this.main);
     const fail = (error: unknown) => {

@@ -36,7 +36,7 @@ export const compare: View = {
   name: "compare",
   title: "Compare",
   inTabs: true,
-  available: (context) => context.live,
+  available: (context) => context.live && context.summary.hasClosure,
   async show(main: HTMLElement, { closure }: Context, route: Route, signal: AbortSignal): Promise<void> {
     const { roots } = closure;
     const two = roots.length === 2; // two paths were given, so they are the ones to compare

@@ -13,7 +13,7 @@ export const graph: View = {
   name: "graph",
   title: "Graph",
   inTabs: true,
-  available: () => true,
+  available: (context) => context.summary.hasClosure,
   async show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): Promise<void> {
     const { closure } = context;
     const selected = route.path === "" ? -1 : closure.find(route.path);

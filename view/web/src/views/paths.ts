@@ -37,7 +37,7 @@ export const paths: View = {
   name: "paths",
   title: "Paths",
   inTabs: true,
-  available: () => true,
+  available: (context) => context.summary.hasClosure,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void {
     const { closure } = context;
     const query = route.query.get("q") ?? "";

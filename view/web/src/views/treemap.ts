@@ -17,7 +17,7 @@ export const treemap: View = {
   name: "treemap",
   title: "Treemap",
   inTabs: true,
-  available: () => true,
+  available: (context) => context.summary.hasClosure,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void {
     const { closure } = context;
     const named = route.path === "" ? whole : closure.find(route.path);

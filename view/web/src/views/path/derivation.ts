@@ -4,6 +4,7 @@ import { address, type Route } from "../../route.ts";
 import { getJSON } from "../../session.ts";
 import { counted, visible, visibleLines } from "../../text.ts";
 import type { Context } from "../../view.ts";
+import { explanation } from "./explanation.ts";
 import type { Part } from "./path.ts";
 
 interface DerivationJSON {
@@ -31,8 +32,10 @@ export const derivation: Part = {
     const d = answer.derivation;
     const link = (p: string): Child => (closure.find(p) >= 0 ? h("a", { href: address("path", closure.bases[closure.find(p)]!), title: p }, base(p)) : h("code", { title: p }, base(p)));
     const inputs = Object.entries(d.inputDrvs ?? {});
-    replace(
-      result,
+    const steps = h("div", {});
+    const recipe = h(
+      "section",
+      { "aria-label": "Derivation" },
       h("p", { class: "whole-path" }, h("code", {}, answer.path)),
       h("h2", {}, "Outputs"),
       table(Object.entries(d.outputs ?? {}).map(([name, o]) => [visible(name), o.path ? link(o.path) : "known after the build", visible([o.method, o.hashAlgo, o.hash].filter(Boolean).join(" "))])),
@@ -44,6 +47,8 @@ export const derivation: Part = {
       h("h2", {}, "Environment"),
       table(Object.entries(d.env ?? {}).map(([name, value]) => [h("code", {}, visible(name)), value.includes("\n") || value.length > 400 ? h("pre", {}, visibleLines(value)) : h("code", {}, visible(value))])),
     );
+    replace(result, h("div", { class: "beside" }, recipe, h("section", { "aria-label": "Computation" }, h("h2", {}, "How its paths are computed"), steps)));
+    await explanation(steps, closure.path(path), "path", signal);
   },
 };
 

@@ -4,6 +4,7 @@ import type { Route } from "../../route.ts";
 import { getJSON } from "../../session.ts";
 import { count, visible } from "../../text.ts";
 import type { Context } from "../../view.ts";
+import { explanation } from "./explanation.ts";
 import type { Part } from "./path.ts";
 
 interface PathInfoJSON {
@@ -33,7 +34,10 @@ export const facts: Part = {
       ["Signatures", h("ul", { class: "files" }, ...(info.signatures ?? []).map((s) => h("li", {}, h("code", {}, visible(s))))), (info.signatures ?? []).length === 0 ? "none" : ""],
     ];
     main.append(
-      h("table", { class: "plain" }, h("tbody", {}, ...rows.map(([name, value, explanation]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, " ", h("span", { class: "muted" }, explanation)))))),
+      h("table", { class: "plain" }, h("tbody", {}, ...rows.map(([name, value, note]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, " ", h("span", { class: "muted" }, note)))))),
     );
+    const [computation, signatures] = [h("div", {}), h("div", {})];
+    main.append(h("div", { class: "beside" }, h("section", {}, h("h2", {}, "How the path is computed"), computation), h("section", {}, h("h2", {}, "How its signatures are verified"), signatures)));
+    await Promise.all([explanation(computation, closure.path(path), "path", signal), explanation(signatures, closure.path(path), "signatures", signal)]);
   },
 };

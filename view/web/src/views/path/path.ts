@@ -23,7 +23,7 @@ export const path: View = {
   name: "path",
   title: "Path",
   inTabs: false,
-  available: () => true,
+  available: (context) => context.summary.hasClosure,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void | Promise<void> {
     const { closure } = context;
     const i = closure.find(route.path);
