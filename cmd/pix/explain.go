@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/explain"
+	"pix/nixhash"
 )
 
 // explainOptions are the flags of explain.
@@ -224,8 +226,31 @@ func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *exp
 	case ".narinfo":
 		return a.explainSignatures(ctx, src, arg, n, isName, o)
 	}
-	if e, err := explain.Hash(arg); err == nil && !exists(arg) {
-		return e, nil
+	if !exists(arg) && filepath.Ext(arg) != ".drv" {
+		return explainHash(arg)
+	}
+	if isDir(arg) {
+		return nil, &usageError{fmt.Errorf("'%s' is a directory: add it to a store with 'pix add', and explain the path", arg)}
 	}
 	return explainDerivation(ctx, src, arg, nil)
+}
+
+// explainHash explains a hash. Its error is about a hash only if the argument begins with an algorithm.
+func explainHash(arg string) (*explain.Explanation, error) {
+	e, err := explain.Hash(arg)
+	if err == nil {
+		return e, nil
+	}
+	if i := strings.IndexAny(arg, ":-"); i > 0 {
+		if _, noAlgorithm := nixhash.ParseAlgorithm(arg[:i]); noAlgorithm == nil {
+			return nil, &usageError{err}
+		}
+	}
+	return nil, &usageError{fmt.Errorf("'%s' is neither a store path nor a hash, and there is no such file", arg)}
+}
+
+// isDir reports whether an argument names a directory.
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
