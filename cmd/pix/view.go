@@ -41,8 +41,8 @@ Only the browser of this user can read the page: its address has a token that is
 Without a display, or with --no-open, that address is printed instead of opened. An address for
 --listen that other machines can reach needs a certificate.
 
---export writes one HTML file instead, to attach to an issue: it has the names and sizes of the paths
-and loads nothing.`,
+--export writes one HTML file instead, to attach to an issue: it has the names and sizes of the
+paths and loads nothing.`,
 		Example: "  pix view /run/current-system\n" +
 			"  pix view --no-open /nix/store/...-hello.drv\n" +
 			"  pix view --export hello.html /nix/store/...-hello",
