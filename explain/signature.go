@@ -35,7 +35,9 @@ func Signature(info *store.PathInfo, trusted signature.KeySet) (*Explanation, er
 		}
 	}
 	switch {
-	case valid > 0, info.IsContentAddressed() && !slices.Contains(info.References, info.Path):
+	case valid > 0:
+	case info.IsContentAddressed() && !slices.Contains(info.References, info.Path):
+		e.Steps[0].Why += " This path needs no signature, because it follows from the contents."
 	case len(info.Signatures) == 0:
 		e.Problems = append(e.Problems, "the path has no signature and is not content-addressed")
 	default:

@@ -72,6 +72,11 @@ func TestSignature(t *testing.T) {
 	if e, err := explain.Signature(info, keys); err != nil || len(e.Problems) != 1 || !strings.Contains(e.Problems[0], "no signature") {
 		t.Errorf("without a signature: %v, %v", e, err)
 	}
+	info = infoOf(t, contentPaths[0].path, contentPaths[0].ca, contentPaths[0].references)
+	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, []byte("archive")), 7
+	if e, err := explain.Signature(info, keys); err != nil || len(e.Problems) != 0 || !strings.Contains(e.Steps[0].Why, "needs no signature") {
+		t.Errorf("a content-addressed path without a signature: %v, %v", e, err)
+	}
 }
 
 func TestScriptOfSignatures(t *testing.T) {

@@ -129,9 +129,12 @@ func (p *textPrinter) inputs(inputs []Input) {
 	shown := inputs[:p.shownOf(len(inputs))]
 	for _, in := range shown {
 		text := "- " + p.cut(in.Name, maxShownValue) + ": "
-		if in.From > 0 {
+		switch {
+		case in.From > 0:
 			text += p.paint(cyan, p.cut(in.Value, maxShownValue)) + fmt.Sprintf(" (step %d)", in.From)
-		} else {
+		case in.Value == "":
+			text += p.paint(dim, "(empty)")
+		default:
 			text += p.cut(in.Value, maxShownValue)
 		}
 		if in.Reason != "" {

@@ -39,8 +39,11 @@ func DialUnix(path string) func(ctx context.Context, client *Client) (net.Conn, 
 func connect(ctx context.Context, path string) (net.Conn, error) {
 	for delay := time.Millisecond; ; delay = min(2*delay, maxConnectDelay) {
 		nc, err := new(net.Dialer).DialContext(ctx, "unix", path)
-		if err == nil || !errors.Is(err, syscall.EAGAIN) {
-			return nc, err
+		if err == nil {
+			return nc, nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nil, connectError(path, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -48,6 +51,14 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 		case <-time.After(delay):
 		}
 	}
+}
+
+// connectError returns an error of a dialer without the names of its calls, since clients and events show it.
+func connectError(path string, err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno
+	}
+	return fmt.Errorf("connecting to '%s': %w", path, err)
 }
 
 const maxConnectDelay = 50 * time.Millisecond

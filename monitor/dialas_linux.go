@@ -73,7 +73,10 @@ func connectAs(ctx context.Context, path string, client *Client) (net.Conn, erro
 	err = cmd.Run()
 	theirs.Close()
 	if err != nil {
-		return nil, fmt.Errorf("connecting as user %d: %w: %s", client.UID, err, strings.TrimSpace(stderr.String()))
+		if message := strings.TrimSpace(stderr.String()); message != "" {
+			err = errors.New(message)
+		}
+		return nil, fmt.Errorf("connecting as user %d: %w", client.UID, err)
 	}
 	return receiveConn(ours)
 }
@@ -200,8 +203,12 @@ func connectWith(args []string) (fd int, err error) {
 	}
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: args[0]})
-		if err != unix.EINTR {
-			return fd, os.NewSyscallError("connect", err)
+		switch err {
+		case nil:
+			return fd, nil
+		case unix.EINTR:
+		default:
+			return -1, connectError(args[0], err)
 		}
 	}
 }

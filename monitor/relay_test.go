@@ -308,7 +308,7 @@ func TestNoDaemon(t *testing.T) {
 	nc.SetDeadline(time.Now().Add(patience))
 	p.expectEnd(nc)
 	for _, e := range p.seen() {
-		if e.Failure != nil && strings.Contains(e.Failure.Reason, "/nonexistent/socket") {
+		if e.Failure != nil && e.Failure.Reason == "connecting to '/nonexistent/socket': no such file or directory" {
 			return
 		}
 	}

@@ -99,7 +99,7 @@ func (op *Operation) text() string {
 	b = append(append(b, ", up "...), showSize(op.Up)...)
 	b = append(append(b, ", down "...), showSize(op.Down)...)
 	if op.Logs > 0 {
-		b = fmt.Appendf(b, ", %d log lines", op.Logs)
+		b = append(append(b, ", "...), count(op.Logs, "log line")...)
 	}
 	return string(append(b, ')'))
 }
@@ -116,7 +116,7 @@ func (r *Raw) text() string {
 }
 
 func (c *Close) text() string {
-	text := fmt.Sprintf("closed by the %s: %d operations, up %s, down %s, %s", c.By, c.Operations, showSize(c.Up), showSize(c.Down), showTime(c.Duration))
+	text := fmt.Sprintf("closed by the %s: %s, up %s, down %s, %s", c.By, count(c.Operations, "operation"), showSize(c.Up), showSize(c.Down), showTime(c.Duration))
 	if c.Reason != "" {
 		text += ", " + plain(c.Reason)
 	}
@@ -166,6 +166,14 @@ func shorten(s string) string {
 		cut--
 	}
 	return fmt.Sprintf("%s…(%d bytes)", s[:cut], len(s))
+}
+
+// count returns a number with a noun, in the plural unless the number is 1.
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
 }
 
 func showTime(d time.Duration) string {

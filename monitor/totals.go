@@ -115,7 +115,7 @@ func (t *Totals) Summary() Summary {
 // of two, from the fastest to the slowest call of any operation.
 func (s Summary) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d connections", s.Connections)
+	b.WriteString(count(s.Connections, "connection"))
 	for _, part := range []struct {
 		n    int
 		what string

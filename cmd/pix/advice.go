@@ -1,10 +1,25 @@
 package main
 
 import (
+	"crypto/x509"
+	"errors"
+	"net/http"
 	"strings"
 
 	"pix/activity"
+	"pix/binarycache"
 )
+
+// requestAdvice returns what to add to the message about a request that a cache refused, or "".
+func requestAdvice(err error) string {
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		return "; if you trust it, name a file with its certificate in NIX_SSL_CERT_FILE, or as ssl-cert-file in nix.conf"
+	}
+	if failure, ok := errors.AsType[*binarycache.RequestError](err); ok && failure.Status == http.StatusUnauthorized {
+		return "; put a valid login for this host into the netrc file, which the setting netrc-file names ('pix docs pushing#logins')"
+	}
+	return ""
+}
 
 // ownAdvice returns a message of a store with the commands of pix in place of the commands of Nix that it advises.
 // A store cannot do that itself: its messages are Nix's for all clients.

@@ -1,6 +1,43 @@
 package main
 
-import "testing"
+import (
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A refused request has advice: which login or certificate is missing.
+func TestRequestAdvice(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "no", http.StatusUnauthorized)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	authority := filepath.Join(t.TempDir(), "authority.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(authority, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const trusting, other = "put a valid login for this host into the netrc file", "name a file with its certificate in NIX_SSL_CERT_FILE"
+	for _, want := range []string{trusting, other} {
+		var stderr strings.Builder
+		args := []string{"--store", server.URL, "is-valid", "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-foo"}
+		if want == trusting {
+			args = append(args, "--option", "ssl-cert-file", authority)
+		}
+		code := run(args, strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" })
+		if code != exitUnknown || !strings.Contains(stderr.String(), want) {
+			t.Errorf("exit code %d: %s, want %q", code, stderr.String(), want)
+		}
+	}
+}
 
 // The messages with advice come from Nix 2.8.0, 2.26.3 and 2.34.8, and those about nix-daemon from pix, ssh and a shell.
 func TestOwnAdvice(t *testing.T) {

@@ -134,12 +134,21 @@ func (a *app) printContents(o docsOptions) error {
 	return a.printEither(b.String(), objects, o.asJSON)
 }
 
+// nearPage returns a hint at the section about a verb, if a name that is no page is a verb.
+func nearPage(name string) string {
+	verbs, _ := docs.Get("command")
+	if _, ok := verbs.Section(name); !ok {
+		return ""
+	}
+	return ", only the section 'command#" + name + "'"
+}
+
 // printDocs prints a page or a section.
 func (a *app) printDocs(cmd *cobra.Command, argument string, o docsOptions) error {
 	name, anchor, _ := strings.Cut(argument, "#")
 	page, ok := docs.Get(strings.TrimPrefix(name, "docs/"))
 	if !ok {
-		return wrongUse(cmd, fmt.Errorf("there is no page '%s': 'pix docs' lists the pages, and 'pix docs --search' finds words", name))
+		return wrongUse(cmd, fmt.Errorf("there is no page '%s'%s: 'pix docs' lists the pages, and 'pix docs --search' finds words", name, nearPage(name)))
 	}
 	if anchor != "" {
 		section, ok := page.Section(anchor)

@@ -12,7 +12,6 @@ import (
 
 	"pix/explain"
 	"pix/nixhash"
-	"pix/storepath"
 )
 
 // explainOptions are the flags of explain.
@@ -229,18 +228,31 @@ func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *exp
 	case ".narinfo":
 		return a.explainSignatures(ctx, src, arg, n, isName, o)
 	}
-	if e, err := explain.Hash(arg); !exists(arg) && (err == nil || namesAlgorithm(arg)) {
-		return e, err
+	if !exists(arg) && filepath.Ext(arg) != ".drv" {
+		return explainHash(arg)
+	}
+	if isDir(arg) {
+		return nil, &usageError{fmt.Errorf("'%s' is a directory: add it to a store with 'pix add', and explain the path", arg)}
 	}
 	return explainDerivation(ctx, src, arg, nil)
 }
 
-// namesAlgorithm reports whether an argument begins like a hash with its algorithm, so that it is not a file.
-func namesAlgorithm(arg string) bool {
-	i := strings.IndexAny(arg, ":-")
-	if i < 0 || strings.HasSuffix(arg, storepath.DerivationExt) {
-		return false
+// explainHash explains a hash. Its error is about a hash only if the argument begins with an algorithm.
+func explainHash(arg string) (*explain.Explanation, error) {
+	e, err := explain.Hash(arg)
+	if err == nil {
+		return e, nil
 	}
-	_, err := nixhash.ParseAlgorithm(arg[:i])
-	return err == nil
+	if i := strings.IndexAny(arg, ":-"); i > 0 {
+		if _, noAlgorithm := nixhash.ParseAlgorithm(arg[:i]); noAlgorithm == nil {
+			return nil, &usageError{err}
+		}
+	}
+	return nil, &usageError{fmt.Errorf("'%s' is neither a store path nor a hash, and there is no such file", arg)}
+}
+
+// isDir reports whether an argument names a directory.
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }

@@ -154,6 +154,9 @@ func (src *drvSource) pathInfo(ctx context.Context, n storeName) (*store.PathInf
 // explainArchive explains the archive in a file or of a store object.
 func (a *app) explainArchive(ctx context.Context, src *drvSource, arg string, n storeName, isName bool) (*explain.Explanation, error) {
 	if !isName {
+		if isDir(arg) {
+			return nil, &usageError{fmt.Errorf("'%s' is a directory: write its archive into a file with 'pix nar-dump', and explain the file", arg)}
+		}
 		f, err := os.Open(arg)
 		if err != nil {
 			return nil, err

@@ -16,6 +16,7 @@ var verbHints = map[string]string{
 	"add-path":                  "pix add",
 	"add-temp-root":             "pix add-root",
 	"binding":                   "pix drv-show",
+	"browse":                    "pix view",
 	"cat-nar":                   "pix nar-cat",
 	"check":                     "pix verify-store",
 	"collect-garbage":           "pix gc",
@@ -28,6 +29,7 @@ var verbHints = map[string]string{
 	"deriver":                   "pix path-info",
 	"develop":                   "pix shell",
 	"diff-closures":             "pix diff",
+	"download":                  "pix copy --from",
 	"dump-path":                 "pix dump",
 	"documentation":             "pix docs",
 	"env":                       "pix profile",
@@ -60,6 +62,7 @@ var verbHints = map[string]string{
 	"print-live":                "pix gc --explain PATH",
 	"print-roots":               "pix roots",
 	"pull":                      "pix copy --from",
+	"proxy":                     "pix monitor",
 	"query":                     "pix path-info, pix closure, pix referrers, pix derivers or pix outputs",
 	"read-log":                  "pix log",
 	"realisation":               "pix build-trace",
@@ -79,14 +82,18 @@ var verbHints = map[string]string{
 	"sign-paths":                "pix sign",
 	"size":                      "pix path-info --table",
 	"start":                     "pix daemon",
-	"store":                     "pix path-info, pix verify, pix prefetch, pix gc and other verbs without 'store'",
+	"store":                     "pix path-info, pix verify, pix prefetch or pix gc",
 	"store-info":                "pix daemon-info",
 	"substitute":                "pix build",
 	"switch-generation":         "pix profile switch",
 	"to-base16":                 "pix hash-convert --to base16",
 	"to-base32":                 "pix hash-convert --to nix32",
 	"to-sri":                    "pix hash-convert",
+	"trace":                     "pix monitor",
+	"upload":                    "pix push or pix copy --to URI",
 	"verify-path":               "pix verify --no-trust",
+	"watch-store":               "pix push --watch",
+	"web":                       "pix view",
 	"why":                       "pix why-depends",
 	"wipe-history":              "pix profile wipe-history",
 }
@@ -115,7 +122,7 @@ func hintForWords(root *cobra.Command, words []string) string {
 func hintFor(root *cobra.Command, word string) string {
 	word = strings.TrimLeft(word, "-")
 	if hint, ok := verbHints[word]; ok {
-		return fmt.Sprintf(", did you mean '%s'?", hint)
+		return didYouMean(hint)
 	}
 	// In a short word two changed letters leave nothing in common.
 	root.SuggestionsMinimumDistance = 2

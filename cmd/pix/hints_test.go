@@ -43,7 +43,10 @@ func TestHintsForWords(t *testing.T) {
 		"store verify /x": "'pix verify'", "nix store verify /x": "'pix verify'", "nix store prefetch-file x": "'pix prefetch'",
 		"nix-store --dump-db": "'pix dump-db'?", "--load-db": "'pix load-db'?", "nix-store --verify-path /x": "'pix verify --no-trust'",
 		"nix-store --print-fixed-path sha256 x y": "'pix store-path", "nix realisation info x": "'pix build-trace info'",
-		"nix-prefetch-url x": "'pix prefetch'", "nix path-info x": "'pix path-info'", "store": "'pix path-info, pix verify",
+		"nix-prefetch-url x": "'pix prefetch'", "nix path-info x": "'pix path-info'", "store": "'pix path-info', 'pix verify', 'pix prefetch' or 'pix gc'?",
+		"nix-tree x": "'pix view', 'pix tree --sizes' or 'pix path-info -r --table'?; see 'pix --help'", "nom build": "'pix build' or 'pix watch'?",
+		"harmonia": "'pix serve'?; see 'pix serve --help'", "attic push a x": "'pix push' or 'pix copy --to URI'?", "cachix watch-store a": "'pix push --watch'?",
+		"cachix use a": "'substituters'", "proxy": "'pix monitor'?", "upload x": "'pix push'",
 		"nix nonsense": "unknown command \"nix\"; see", "--nonsense": "unknown flag: --nonsense; see",
 	} {
 		var stderr strings.Builder

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -16,6 +15,8 @@ type lineHint struct{ words, hint string }
 const (
 	noEvaluator = "; pix does not evaluate Nix expressions: evaluate them with Nix, and give pix the .drv file or the store path"
 	nameProfile = "; name the profile with --profile, as in 'pix profile history --profile LINK'"
+	useCache    = "; name the cache in 'substituters' and its key in 'trusted-public-keys' of nix.conf"
+	cacheLogin  = "; put the token into a netrc file, which the setting 'netrc-file' names"
 	noInstaller = "; pix installs no packages by name: 'pix profile set PATH' makes a store path the next generation of a profile"
 )
 
@@ -47,7 +48,7 @@ var lineHints = map[string][]lineHint{
 	"nix-instantiate":       {{"", noEvaluator}},
 	"nix-shell":             {{"", "pix shell"}},
 	"nix-channel":           {{"", noEvaluator}},
-	"nix-tree":              {{"--dot", "pix graph --dot"}, {"", "pix tree --sizes or pix path-info -r --table"}},
+	"nix-tree":              {{"--dot", "pix graph --dot"}, {"", "pix view, pix tree --sizes or pix path-info -r --table"}},
 	"nix-query-tree-viewer": {{"", "pix tree"}},
 	"nix-visualize":         {{"", "pix graph --svg"}},
 	"nix-du":                {{"", "pix roots or pix path-info -r --table"}},
@@ -56,8 +57,21 @@ var lineHints = map[string][]lineHint{
 	"nix-output-monitor":    {{"", "pix build or pix watch"}},
 	"nom":                   {{"", "pix build or pix watch"}},
 	"nix-serve":             {{"", "pix serve"}},
-	"nvd":                   {{"history", "pix profile history"}, {"list", "pix path-info -r --table"}, {"", "pix diff"}},
-	"dix":                   {{"", "pix diff"}},
+	"nix-serve-ng":          {{"", "pix serve"}},
+	"harmonia":              {{"", "pix serve"}},
+	"harmonia-cache":        {{"", "pix serve"}},
+	"harmonia-daemon":       {{"", "pix daemon"}},
+	"ncps":                  {{"", "pix serve --upstream URI"}},
+	"atticd":                {{"", "pix serve"}},
+	"attic": {
+		{"watch-store", "pix push --watch"}, {"push", "pix push or pix copy --to URI"}, {"use", useCache}, {"login", cacheLogin}, {"", "pix push or pix serve"},
+	},
+	"cachix": {
+		{"watch-store", "pix push --watch"}, {"watch-exec", "pix push --watch"}, {"push", "pix push or pix copy --to URI"}, {"use", useCache},
+		{"authtoken", cacheLogin}, {"generate-keypair", "pix key-generate"}, {"", "pix push or pix serve"},
+	},
+	"nvd": {{"history", "pix profile history"}, {"list", "pix path-info -r --table"}, {"", "pix diff"}},
+	"dix": {{"", "pix diff"}},
 }
 
 var nixStoreHints = []lineHint{
@@ -146,11 +160,18 @@ func hintForLine(program string, words []string) string {
 		case hasAll && strings.HasPrefix(h.hint, ";"):
 			return h.hint
 		case hasAll:
-			return fmt.Sprintf(", did you mean '%s'?", h.hint)
+			return didYouMean(h.hint)
 		}
 	}
 	return ""
 }
+
+// didYouMean returns the question about the commands of a hint, each in quotes.
+func didYouMean(hint string) string {
+	return ", did you mean '" + betweenCommands.Replace(hint) + "'?"
+}
+
+var betweenCommands = strings.NewReplacer(", pix ", "', 'pix ", " or pix ", "' or 'pix ")
 
 // splitShorthands returns the words with -a -b in place of -ab, and without the values of --name=value.
 func splitShorthands(words []string) []string {

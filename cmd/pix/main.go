@@ -155,6 +155,9 @@ func errorMessage(err error, code int) string {
 	if _, ok := errors.AsType[*store.LimitError](err); ok {
 		err = fmt.Errorf("%w; if you trust it, set PIX_CLOSURE_LIMIT to a larger size, such as 1G", err)
 	}
+	if advice := requestAdvice(err); advice != "" {
+		err = fmt.Errorf("%w%s", err, advice)
+	}
 	message := strings.TrimRight(ownAdvice(activity.Plain(errorText(err))), " \n")
 	if strings.Contains(message, sandboxFailed) {
 		message += "\n'pix doctor' prints what this machine can do for builds."

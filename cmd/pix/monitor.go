@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"pix"
 	"pix/monitor"
+	"pix/protocol"
 	"pix/server"
 	"pix/storepath"
 )
@@ -94,7 +96,8 @@ func (o *monitorOptions) addFlags(cmd *cobra.Command) {
 	flags.IntVar(&o.filter.PID, "pid", 0, "print only what the client with this process `id` does")
 	flags.BoolVar(&o.filter.Errors, "errors", false, "print only operations that fail")
 	flags.DurationVar(&o.filter.SlowerThan, "slower-than", 0, "print only operations that take longer than this `time`")
-	for _, name := range []string{"totals", "operation", "match", "pid", "slower-than"} {
+	completeFlag(cmd, "operation", completeOperations)
+	for _, name := range []string{"totals", "match", "pid", "slower-than"} {
 		freeValue(cmd, name)
 	}
 }
@@ -114,7 +117,26 @@ func (o *monitorOptions) check(args, command []string) error {
 	case o.totals < 0 || o.filter.SlowerThan < 0 || o.filter.PID < 0:
 		return errors.New("--totals, --slower-than and --pid must not be negative")
 	}
+	for _, name := range o.filter.Operations {
+		if !slices.ContainsFunc(operationNames(), func(known string) bool { return strings.EqualFold(known, name) }) {
+			return fmt.Errorf("--operation: there is no operation '%s'; 'pix docs protocol#operations' lists them", name)
+		}
+	}
 	return nil
+}
+
+// operationNames returns the names of all operations of the protocol.
+func operationNames() []string {
+	var names []string
+	for _, op := range protocol.Operations() {
+		names = append(names, op.Name)
+	}
+	return names
+}
+
+// completeOperations completes the names of operations.
+func completeOperations(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return operationNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeMonitor completes a file: a socket or a recording.
@@ -163,6 +185,7 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 		return err
 	}
 	defer remove()
+	out.started = true
 	defer out.repeatTotals(o.totals)()
 	defer func() {
 		if n := m.Unobserved(); n > 0 {
@@ -173,7 +196,12 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 		fmt.Fprintf(a.stderr, "pix: listening on %s for %s\n", socket, path)
 		return m.Serve(ctx, l)
 	}
-	return a.monitorCommand(ctx, m, l, socket, command)
+	started, err := a.monitorCommand(ctx, m, l, socket, command)
+	out.started = started
+	if started && out.totals.Summary().Connections == 0 {
+		a.note("the command has not connected to the daemon; 'nix --store daemon' connects in any case")
+	}
+	return err
 }
 
 // outlivePrinter keeps pix alive if its output is closed, for example by a pager: the connections must go
@@ -277,23 +305,23 @@ func shortTempDir() string {
 // leaveTime is the time that connections have to end after the command has.
 const leaveTime = 3 * time.Second
 
-// monitorCommand runs a command whose daemon is the monitor.
-func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.Listener, socket string, command []string) error {
+// monitorCommand runs a command whose daemon is the monitor. It reports whether the command was started.
+func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.Listener, socket string, command []string) (started bool, err error) {
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	served := make(chan error, 1)
 	go func() { served <- m.Serve(serving, l) }()
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "NIX_REMOTE=unix://"+(&url.URL{Path: socket}).EscapedPath(), "NIX_DAEMON_SOCKET_PATH="+socket, "PIX_STORE=")
-	_, err := a.runCommand(ctx, cmd)
+	started, err = a.runCommand(ctx, cmd)
 	l.Close()
 	select {
 	case serveErr := <-served:
-		return errors.Join(err, serveErr)
+		return started, errors.Join(err, serveErr)
 	case <-time.After(leaveTime): // a process in the background has a connection
 	}
 	cancel()
-	return errors.Join(err, <-served)
+	return started, errors.Join(err, <-served)
 }
 
 // printRecording prints the events of a recording.
@@ -304,12 +332,14 @@ func (a *app) printRecording(out *monitorPrinter, name string) error {
 	}
 	defer f.Close()
 	status, err := monitor.ReadRecording(f, func(e *monitor.Event) error {
+		out.started = true
 		out.event(e)
 		return out.failure()
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("reading the recording '%s': %w", name, err)
 	}
+	out.started = true
 	if status != "complete" {
 		a.warn("the recording is " + status)
 	}

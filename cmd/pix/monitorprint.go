@@ -23,6 +23,7 @@ type monitorPrinter struct {
 	asJSON  bool
 	filter  *monitor.Filter
 	totals  monitor.Totals
+	started bool     // false if nothing was monitored, so there are no totals
 	file    *os.File // nil if w is a stream
 	err     error
 	failed  func(error) // reports the first error
@@ -144,9 +145,11 @@ func (p *monitorPrinter) repeatTotals(every time.Duration) (stop func()) {
 	}
 }
 
-// close prints the totals, and closes the file.
+// close prints the totals if there are any, and closes the file.
 func (p *monitorPrinter) close() error {
-	p.printTotals()
+	if p.started {
+		p.printTotals()
+	}
 	if p.file == nil {
 		return p.err
 	}

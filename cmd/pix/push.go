@@ -95,7 +95,7 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 		},
 		print: func(paths []storepath.Path) error { return a.printPaths(paths, false) },
 		warn:  a.warn,
-		note:  a.notePush,
+		note:  a.note,
 	}
 	if o.logs {
 		if p.log, err = a.logsToPush(ctx, src); err != nil {
@@ -115,8 +115,8 @@ func (a *app) push(ctx context.Context, to string, o *pushOptions) (err error) {
 	return p.step(ctx)
 }
 
-// notePush prints a line on standard error, unless --progress is none.
-func (a *app) notePush(text string) {
+// note prints a line on standard error, unless --progress is none.
+func (a *app) note(text string) {
 	if mode, err := a.progressMode(); err == nil && mode != progressNone {
 		fmt.Fprintf(a.stderr, "pix: note: %s\n", text)
 	}

@@ -108,7 +108,7 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 
 func (a *app) addGlobalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.flags.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR or https://HOST (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
+	flags.StringVar(&a.flags.storeURI, "store", "", "the `URI` of the store: auto, daemon, local, /DIR, ./DIR, unix://PATH, ssh-ng://HOST, file://DIR, https://HOST or s3://BUCKET (default $PIX_STORE, then store in nix.conf, then $NIX_REMOTE)")
 	flags.StringVar(&a.flags.storeDir, "store-dir", "", "the store `directory` (default $NIX_STORE_DIR, then "+string(storepath.DefaultDir)+")")
 	completeFlag(root, "store", completeURIs)
 	completeFlag(root, "store-dir", completeDirs)
