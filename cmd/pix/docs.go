@@ -43,10 +43,12 @@ of this user can read them: see 'pix view'.`,
 				return wrongUse(cmd, errors.New("--no-open is for --browser"))
 			case o.browser && (o.markdown || o.asJSON):
 				return wrongUse(cmd, errors.New("--browser goes with neither --json nor --markdown"))
+			case o.search && len(args) == 0:
+				return wrongUse(cmd, errors.New("there are no words to search for"))
 			case o.search && o.browser:
 				return a.serveDocs(cmd.Context(), view.DocsAddress("", "", strings.Join(args, " ")), o.noOpen)
 			case o.search:
-				return a.searchDocs(cmd, args, o)
+				return a.searchDocs(args, o)
 			case len(args) > 1:
 				return wrongUse(cmd, fmt.Errorf("unexpected argument '%s': pix docs takes one page, or words after --search", args[1]))
 			case len(args) == 1:
@@ -182,10 +184,7 @@ func anchorsOf(page *docs.Page) string {
 }
 
 // searchDocs prints the sections that have the words.
-func (a *app) searchDocs(cmd *cobra.Command, words []string, o docsOptions) error {
-	if len(words) == 0 {
-		return wrongUse(cmd, errors.New("there are no words to search for"))
-	}
+func (a *app) searchDocs(words []string, o docsOptions) error {
 	matches := docs.Search(strings.Join(words, " "))
 	objects := make([]docsMatchJSON, len(matches))
 	var b strings.Builder
