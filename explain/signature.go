@@ -34,8 +34,15 @@ func Signature(info *store.PathInfo, trusted signature.KeySet) (*Explanation, er
 			valid++
 		}
 	}
+	contentAddressed := info.IsContentAddressed() && !slices.Contains(info.References, info.Path)
+	if contentAddressed {
+		e.add(Step{
+			Name: StepUnsigned, Op: OpShow, Inputs: []Input{{Name: "content address", Value: info.CA.String()}}, Title: "No signature is needed",
+			Why: "The path is content-addressed: it follows from the contents, so a store can verify it without a signature.",
+		})
+	}
 	switch {
-	case valid > 0, info.IsContentAddressed() && !slices.Contains(info.References, info.Path):
+	case valid > 0, contentAddressed:
 	case len(info.Signatures) == 0:
 		e.Problems = append(e.Problems, "the path has no signature and is not content-addressed")
 	default:
