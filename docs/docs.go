@@ -48,6 +48,7 @@ var contents = []part{
 		{"garbage-collection", "what keeps a path, what a collection deletes, and in which order"},
 	}},
 	{"How to use pix", []entry{
+		{"questions", "questions of users of Nix, and the command that answers each"},
 		{"building", "sandboxes, other machines, and what to enable"},
 		{"profiles", "switch between versions, go back, delete old ones"},
 		{"stores", "read-only mounts, full disks, power cuts, network file systems"},

@@ -3,6 +3,7 @@ package explain
 import (
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -26,7 +27,7 @@ type StepComparison struct {
 	Before, After [2]string
 	// Results are the results, if only they differ, as of a signature that only one of two sets of keys verifies. Else they are empty.
 	Results [2]string
-	// In is the input in whose value the byte is, in each of the texts, or nil.
+	// In is the input in whose value the byte is, in each of the texts, or nil. For an archive it is the file that differs.
 	In [2]*Input
 }
 
@@ -112,6 +113,9 @@ func compareStep(a, b *Explanation, sa, sb *Step) StepComparison {
 		if c.Status = Consequence; ca.part < len(ca.parts) || cb.part < len(cb.parts) || sa.Op != sb.Op {
 			c.Status = Differs
 			c.locate(sa, sb, ca.offset, cb.offset)
+			if sa.Name == StepArchive {
+				c.In = differentFiles(a, b, int64(ca.offset))
+			}
 		}
 	}
 	return c
@@ -125,6 +129,32 @@ func (c *StepComparison) locate(a, b *Step, offsetA, offsetB int) {
 		c.After[side] = headOf(s.Text[c.Offset[side]:])
 		c.In[side] = s.inputAt(c.Offset[side])
 	}
+}
+
+// differentFiles returns the first files that differ in two archives: those in whose contents the first byte at which the archives
+// differ is, and otherwise those with other names, kinds or sizes.
+func differentFiles(a, b *Explanation, offset int64) (files [2]*Input) {
+	both := [2][]Input{}
+	for side, e := range []*Explanation{a, b} {
+		if i := slices.IndexFunc(e.Steps, func(s Step) bool { return s.Name == StepFiles }); i >= 0 {
+			both[side] = e.Steps[i].Inputs
+		}
+	}
+	for i := range max(len(both[0]), len(both[1])) {
+		files = [2]*Input{}
+		for side, list := range both {
+			if i < len(list) {
+				files[side] = &list[i]
+			}
+		}
+		if files[0] == nil || files[1] == nil || *files[0] != *files[1] {
+			return files
+		}
+		if files[0].contents[0] <= offset && offset < files[0].contents[1] {
+			return files
+		}
+	}
+	return [2]*Input{}
 }
 
 // inputAt returns the input with the longest value in which the byte of the text at an offset is, or nil.

@@ -64,7 +64,7 @@ func (p *textPrinter) difference(s *StepComparison) {
 	for side, c := range []paintCode{red, green} {
 		p.line(3, p.paint(c, "-+"[side:side+1])+" "+printable.Line(s.Before[side])+p.paint(c, "[")+printable.Line(s.After[side])+p.paint(c, "]"))
 		if in := s.In[side]; in != nil {
-			p.line(5, "in "+p.cut(in.Name, maxShownValue)+reasonOf(in))
+			p.line(5, "in "+p.cut(in.Name, maxShownValue)+reasonOf(in)+fileOf(s, in))
 		}
 	}
 }
@@ -75,6 +75,14 @@ func reasonOf(in *Input) string {
 		return ""
 	}
 	return " (" + in.Reason + ")"
+}
+
+// fileOf returns what a file in an archive is, after a colon, and "" for other inputs.
+func fileOf(s *StepComparison, in *Input) string {
+	if s.Name != StepArchive {
+		return ""
+	}
+	return ": " + printable.Line(in.Value)
 }
 
 // MarshalJSON implements [json.Marshaler]. Only a step with the status differs has the members of the first difference, or, if the

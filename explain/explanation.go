@@ -60,6 +60,7 @@ const (
 
 	StepSigned    StepName = "signed"    // the text that signatures of a path sign
 	StepSignature StepName = "signature" // a signature; the step's Output is the name of the key
+	StepUnsigned  StepName = "unsigned"  // why no signature is needed
 
 	StepFiles   StepName = "files"   // the files in an archive
 	StepArchive StepName = "archive" // the bytes of an archive
@@ -72,6 +73,8 @@ type Input struct {
 	From   int    // the number of the step whose result is the value, counted from 1; 0 for a given value
 	Reason string // for an input derivation, a [Reason]; else ""
 	Note   string // more about the value, or ""
+
+	contents [2]int64 // the offsets at which the contents of a file in an archive begin and end
 }
 
 // An Op says how the result of a step follows from its text.

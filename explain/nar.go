@@ -64,7 +64,7 @@ func archiveFiles(r *nar.Reader) (files []Input, err error) {
 			more++
 			continue
 		}
-		file := Input{Name: "/" + r.Path(), Value: entryText(entry)}
+		file := Input{Name: "/" + r.Path(), Value: entryText(entry), contents: [2]int64{int64(entry.Offset), int64(entry.Offset) + int64(entry.Size)}}
 		size += len(file.Name) + len(file.Value)
 		files = append(files, file)
 	}

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"pix/signature"
@@ -34,10 +33,15 @@ func Signature(info *store.PathInfo, trusted signature.KeySet) (*Explanation, er
 			valid++
 		}
 	}
+	contentAddressed := info.IsContentAddressed()
+	if contentAddressed {
+		e.add(Step{
+			Name: StepUnsigned, Op: OpShow, Inputs: []Input{{Name: "content address", Value: info.CA.String()}}, Title: "No signature is needed",
+			Why: "The path is content-addressed: it follows from the contents, so a store can verify it without a signature.",
+		})
+	}
 	switch {
-	case valid > 0:
-	case info.IsContentAddressed() && !slices.Contains(info.References, info.Path):
-		e.Steps[0].Why += " This path needs no signature, because it follows from the contents."
+	case valid > 0, contentAddressed:
 	case len(info.Signatures) == 0:
 		e.Problems = append(e.Problems, "the path has no signature and is not content-addressed")
 	default:

@@ -11,6 +11,7 @@ import (
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
+	"pix/storepath"
 )
 
 func signedInfo(t *testing.T) (*store.PathInfo, signature.KeySet) {
@@ -74,7 +75,7 @@ func TestSignature(t *testing.T) {
 	}
 	info = infoOf(t, contentPaths[0].path, contentPaths[0].ca, contentPaths[0].references)
 	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, []byte("archive")), 7
-	if e, err := explain.Signature(info, keys); err != nil || len(e.Problems) != 0 || !strings.Contains(e.Steps[0].Why, "needs no signature") {
+	if e, err := explain.Signature(info, keys); err != nil || len(e.Problems) != 0 || e.Steps[len(e.Steps)-1].Name != explain.StepUnsigned {
 		t.Errorf("a content-addressed path without a signature: %v, %v", e, err)
 	}
 }
@@ -170,5 +171,25 @@ func TestNAR(t *testing.T) {
 		if _, err := explain.NAR("archive", bytes.NewReader(bad)); err == nil {
 			t.Errorf("an archive of %d bytes is explained", len(bad))
 		}
+	}
+}
+
+// For a content-addressed path, a step says that it needs no signature.
+func TestSignatureNotNeeded(t *testing.T) {
+	object, err := store.ImportText(storepath.DefaultDir, "hello.txt", "hello", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := explain.Signature(object.Info, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := stepOf(t, e, explain.StepUnsigned, ""); len(s.Inputs) != 1 || s.Inputs[0].Value != object.Info.CA.String() || len(e.Problems) > 0 {
+		t.Errorf("got %+v, problems %q", s, e.Problems)
+	}
+	info, _ := signedInfo(t)
+	info.Signatures = nil
+	if e, err := explain.Signature(info, nil); err != nil || len(e.Problems) != 1 || len(e.Steps) != 1 {
+		t.Errorf("an input-addressed path without a signature: %+v, %v", e, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"pix/localstore"
 	"pix/nixconf"
 	"pix/store"
+	"pix/storepath"
 )
 
 // gcOptions are the flags of gc.
@@ -38,6 +39,9 @@ With --delete-old, first delete all generations except the current ones of all p
 user may change, and with --delete-older-than 30d those that were created more than 30 days ago,
 except the newest of them: in the directory profiles of the store, in $XDG_STATE_HOME/nix/profiles
 and beside the default profile. With --dry-run they are printed, and still keep their paths.
+
+With --dry-run nothing is deleted. Instead of the freed size it prints the size of the archives of
+the paths: a collection frees less if their files are hard links to others.
 
 With --explain nothing is collected: for each path a root that keeps it is printed, and the chain
 from the root to the path. The exit code is 1 if one of the paths is garbage.`,
@@ -68,7 +72,7 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 			return err
 		}
 		if len(args) == 0 && !o.explain { // an empty list of paths must not collect the whole store
-			return a.printCollected(new(store.GCResult), o)
+			return a.printCollected(new(store.GCResult), 0, o)
 		}
 	}
 	if o.cleansProfiles() && (len(args) > 0 || o.stdin || o.explain) {
@@ -103,7 +107,11 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 		boundGarbage()
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
-			err = cmp.Or(a.printCollected(result, o), err)
+			var size uint64
+			if o.dryRun && err == nil {
+				size, err = archiveSizes(ctx, s, result.Paths)
+			}
+			err = cmp.Or(a.printCollected(result, size, o), err)
 		}
 		return cmp.Or(gcError(err), oldErr)
 	})
@@ -146,10 +154,31 @@ func gcStoreOptions(args []string, o gcOptions) (store.GCOptions, error) {
 	return opts, nil
 }
 
-// printCollected prints the deleted paths, and a line with the totals on standard error.
-func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
+// archiveSizes returns the size of the archives of dead paths. A path that is not valid has none. A collection frees about as many
+// bytes: fewer if files are hard links, and more by the blocks of the file system.
+func archiveSizes(ctx context.Context, s store.Store, names []string) (size uint64, err error) {
+	var paths []storepath.Path
+	for _, name := range names {
+		if p, err := s.Dir().Parse(name); err == nil { // others are the remains of builds
+			paths = append(paths, p)
+		}
+	}
+	for info, err := range store.LookUp(ctx, s, paths) {
+		if err != nil {
+			return 0, err
+		}
+		if info != nil {
+			size += info.NARSize
+		}
+	}
+	return size, nil
+}
+
+// printCollected prints the deleted paths, and a line with the totals on standard error. size is the size of the archives of the
+// paths for a dry run, in which the store reports no size.
+func (a *app) printCollected(result *store.GCResult, size uint64, o gcOptions) error {
 	if o.asJSON {
-		return a.printCollectedJSON(result)
+		return a.printCollectedJSON(result, size, o.dryRun)
 	}
 	w := bufio.NewWriterSize(a.stdout, 64<<10)
 	for _, p := range result.Paths {
@@ -160,15 +189,15 @@ func (a *app) printCollected(result *store.GCResult, o gcOptions) error {
 		return err
 	}
 	if o.dryRun {
-		fmt.Fprintf(a.stderr, "%s would be deleted\n", counted(len(result.Paths), "store path")) // the store reports no size
+		fmt.Fprintf(a.stderr, "%s would be deleted, with archives of %s\n", counted(len(result.Paths), "store path"), sizes.Spell(int64(size)))
 	} else {
 		fmt.Fprintf(a.stderr, "%s deleted, %s freed\n", counted(len(result.Paths), "store path"), sizes.Spell(int64(result.BytesFreed)))
 	}
 	return nil
 }
 
-// printCollectedJSON prints the deleted paths and the freed bytes as JSON.
-func (a *app) printCollectedJSON(result *store.GCResult) error {
+// printCollectedJSON prints the deleted paths and the freed bytes as JSON, and for a dry run the size of the archives.
+func (a *app) printCollectedJSON(result *store.GCResult, size uint64, dryRun bool) error {
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	w := exactjson.Writer{Indent: "  "}
 	w.Open('{')
@@ -187,6 +216,10 @@ func (a *app) printCollectedJSON(result *store.GCResult) error {
 	w.Close(']')
 	w.Key("bytesFreed")
 	w.Uint(result.BytesFreed)
+	if dryRun {
+		w.Key("narSize")
+		w.Uint(size)
+	}
 	w.Close('}')
 	w.Raw("\n")
 	out.Write(w.Buf)

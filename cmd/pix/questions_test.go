@@ -2,208 +2,216 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-
-	"pix"
-	"pix/derivation"
-	"pix/nar"
-	"pix/nixhash"
-	"pix/signature"
-	"pix/store"
-	"pix/storepath"
+	"unicode/utf8"
 )
 
-// A questionStore is a store with two generations of a system: system needs app, app needs lib, and lib is made from src. A tool
-// is garbage. The names of the fields are the arguments of the commands.
-type questionStore struct {
-	t    *testing.T
-	s    store.Store
-	args map[string]string
+// A question is one that users of Nix ask in public, the command that answers it, and a part of the answer. {NAME} stands for a
+// path of the store of newQuestionStore.
+type question struct {
+	question, source, command string
+	code                      int
+	answer                    string
+	varies                    bool // the output has times and process ids
 }
 
-// newQuestionStore makes the store in a new directory, which becomes the current one.
-func newQuestionStore(t *testing.T) *questionStore {
-	t.Helper()
-	t.Chdir(t.TempDir())
-	q := &questionStore{t: t, args: map[string]string{}}
-	var err error
-	q.s, err = pix.Open(t.Context(), mustAbs(t, "store"), &pix.Options{NoEnvironment: true})
-	q.check(err)
-	moved, src := q.fetch("https://b.example/src"), q.fetch("https://a.example/src")
-	for _, version := range []string{"1", "2"} {
-		lib := q.pkg("lib", version, src)
-		app := q.pkg("app", "5", lib)
-		q.pkg("system", "25", app)
-		for _, name := range []string{"lib", "app", "system"} {
-			q.args[name+version], q.args[name+version+".drv"] = q.args[name], q.args[name+".drv"]
-		}
-	}
-	q.pkg("lib", "1", moved)
-	q.args["moved.drv"] = q.args["lib.drv"]
-	q.pkg("tool", "1")
-	_, err = store.AddRoot(t.Context(), q.s, mustAbs(t, "result"), storepath.Path(q.args["system2"]))
-	q.check(err)
-	q.check(os.WriteFile("file", []byte("hi"), 0o666))
-	q.check(q.s.Close())
-	return q
+// A questionGroup is a section of the page of questions.
+type questionGroup struct {
+	title     string
+	questions []question
 }
 
-func mustAbs(t *testing.T, name string) string {
-	t.Helper()
-	abs, err := filepath.Abs(name)
+var questionGroups = []questionGroup{
+	{"Dependencies", []question{
+		{"Why is this package in my closure?", "Discourse 39867", "why-depends {system2} {lib2}", 0, `(?s)^{system2}\n  /bin/start\n  {app2}\n    /bin/start\n    {lib2}\n$`, false},
+		{"Which files of a package contain the reference?", "NixOS/nixpkgs#155924", "why-depends {app2} {lib2}", 0, `\n  /bin/start\n`, false},
+		{"By which ways does it depend on it?", "NixOS/nixpkgs#22757", "why-depends --all {both} {lib1}", 0, `^{both} -> {lib1}\n$`, false},
+		{"Nix says that it does not depend on it. Is that so?", "NixOS/nix#1928", "why-depends {system2} {lib1}", 1, `does not need '{lib1}'`, false},
+		{"Why is it needed at build time?", "NixOS/nix#5219", "why-depends {system2.drv} {src.drv}", 0, `(?s){system2.drv}\n.*{app2.drv}\n.*{lib2.drv}\n.*{src.drv}\n$`, false},
+		{"What are the build-time dependencies of a package?", "NixOS/nix#1245", "closure {system2.drv}", 0, `(?m)^{src.drv}$`, false},
+		{"Which paths are in the closure?", "NixOS/nix.dev#112", "closure {system2}", 0, `(?m)^{lib2}$`, false},
+		{"What does the dependency tree look like?", "NixOS/nix-pills#10", "tree --sizes {system2}", 0, `{app2}`, false},
+		{"What depends on this path?", "utdemir/nix-tree#26", "referrers {lib2}", 0, `(?m)^{app2}$`, false},
+		{"What depends on it, directly or indirectly?", "NixOS/nix#364", "tree --reverse {lib2}", 0, `(?s){lib2}\n.*{app2}\n.*{system2}\n`, false},
+		{"Which packages need two versions of a library?", "NixOS/nixpkgs#249680", "tree --reverse --depth 1 {lib1} {lib2}", 0, `(?s){lib1}\n.*{both}.*{lib2}\n.*{both}`, false},
+	}},
+	{"Sizes", []question{
+		{"How large is a package with all dependencies?", "NixOS/nix#11864", "path-info -Sh {system2}", 0, `^{system2}\s+\d.* KiB\n$`, false},
+		{"Which paths of the closure are large?", "NixOS/nixpkgs#46077", "path-info -r --table --sort nar-size {system2}", 0, `{system2}`, false},
+		{"How much smaller would the closure be without a path?", "utdemir/nix-tree#14", "path-info -r --table --sort added-size {system2}", 0, `(?i)added`, false},
+	}},
+	{"Changes and rebuilds", []question{
+		{"What changed between two generations?", "NixOS/nix#3818", "profile diff --profile {profile} 1 2", 0, `lib: 1 (→|->) 2`, false},
+		{"Which packages changed between two closures, and by how much?", "manic-systems/dix#56", "diff {system1} {both}", 0, `(?s)both: added 4.*lib: 1 (→|->) 1, 2`, false},
+		{"Why was this built again?", "NixOS/nixpkgs#48297", "explain --why-rebuilt {system1.drv} {system2.drv}", 1, `(?s)2\. variable version of lib-1\n   through system-25 <- app-5 <- lib-2\n   - 1\n   \+ 2\n`, false},
+		{"Which packages are only rebuilt because of others?", "indexable-inc/index#1329", "explain --why-rebuilt {system1.drv} {system2.drv}", 1, `(?s)only because of their inputs: 2\n   {system2.drv}\n   {app2.drv}`, false},
+		{"The URL of a source changed. Is something built again?", "Gabriella439/nix-diff#4", "explain --why-rebuilt {lib1.drv} {moved.drv}", 0, `The outputs have the same paths`, false},
+		{"Which input changed the hash?", "NixOS/nix#11554", "explain --against {app1.drv} {app2.drv}", 1, `(?s)The modulo hash: differs.*in {lib1.drv}.*in {lib2.drv}`, false},
+		{"Which derivations affect the output hash?", "Gabriella439/nix-diff#10", "explain --affects {lib2.drv}", 0, `changes its outputs: 2\n`, false},
+		{"What differs between two derivations?", "Gabriella439/nix-diff#23", "drv-diff {system1.drv} {system2.drv}", 1, `because: name of lib-1; variable version of lib-1`, false},
+	}},
+	{"Hashes and paths", []question{
+		{"Where does the hash in the path of an output come from?", "NixOS/nix#9189", "explain {lib2}", 0, `output:out:sha256:[0-9a-f]{64}:/nix/store:lib-2\n(?s).*= {lib2}\n`, false},
+		{"How is the path of a .drv file computed?", "Discourse 5300", "explain {lib2.drv}", 0, `(?s)= {lib2.drv}\n`, false},
+		{"Is a path content-addressed, and by which contents?", "NixOS/nix#7088", "explain {here}", 0, `(?s)source:sha256:[0-9a-f]{64}:/nix/store:source\n.*= {here}\n`, false},
+		{"Is the hash of a download the hash of the file or of its archive?", "nix-community/dream2nix#54", "explain {src.drv}", 0, `fixed:out:sha256:[0-9a-f]{64}:`, false},
+		{"Why does a source have another path on another machine?", "NixOS/nix#7125", "explain --archive {here} --against {there}", 1, `(?s)differs at byte 408\n.*in /configure: file.*in /configure: executable file`, false},
+		{"Which path would this file get?", "Nix Pills 18", "store-path --mode flat --name src file", 0, `^/nix/store/[0-9a-z]{32}-src\n$`, false},
+		{"Is it the base 32 of the same hash?", "haskell-nix/hnix-store#24", "explain sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `= 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n`, false},
+		{"How do I convert a hash?", "Nix manual, nix hash convert", "hash-convert --to nix32 sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n$`, false},
+		{"Which files are in an archive, and at which offsets?", "NixOS/nix#1257", "explain here.nar", 0, `configure`, false},
+	}},
+	{"Garbage", []question{
+		{"Why is this path not collected?", "NixOS/nix#7160", "gc --explain {lib2}", 0, `(?s)(result|system-2-link)\n.*{lib2}`, false},
+		{"No root is listed for the path. Is it garbage?", "NixOS/nix#6141", "gc --explain {tool}", 1, `{tool} is garbage: no root needs it`, false},
+		{"Which roots keep this path?", "NixOS/nix#1597", "roots {lib2}", 0, `(?s)result -> {both}.*system-2-link -> {system2}`, false},
+		{"Which generation keeps the old system?", "nix-community/lanzaboote#174", "roots {system1}", 0, `system-1-link -> {system1}\n$`, false},
+		{"What are all the roots?", "NixOS/nix#4633", "roots", 0, `(?m)result -> {both}$`, false},
+		{"What would a collection delete, and how much would it free?", "NixOS/nix#7591", "gc --dry-run", 0, `(?ms)^{tool}$.* would be deleted, with archives of \d.* KiB`, false},
+		{"What would a collection without the old generations delete?", "NixOS/nix#1751", "gc --dry-run --delete-old", 0, `would delete generation 1 of profile .*/system'`, false},
+		{"Which generations does a profile have?", "numtide/system-manager#34", "profile history --profile {profile}", 0, `(?s)1 .*2 `, true},
+		{"How can I delete only some generations?", "NixOS/nix#9803", "profile delete-generations --dry-run --profile {profile} 1", 0, `system-1-link`, false},
+	}},
+	{"Signatures and caches", []question{
+		{"It lacks a signature by a trusted key. Who signed it?", "NixOS/nix#2127", "explain --signatures --trusted-public-keys= {lib2}", 1, `no trusted key has the name "cache.example.org-0"`, false},
+		{"Does the signature hold?", "NixOS/nix#4981", "explain --signatures --trusted-public-keys={key} {lib2}", 0, `= 1;{lib2};sha256:[0-9a-z]{52};\d+;\n`, false},
+		{"Why does a path without a signature verify?", "NixOS/nix#2451", "explain --signatures {here}", 0, `content-addressed`, false},
+		{"Is the path unchanged since it was built?", "NixOS/nix#1552", "verify --no-trust {lib2}", 0, ``, false},
+		{"Does a cache have this path?", "NixOS/nix#1607", "is-valid --store {cache} {lib2} {app2}", 1, `^valid\ninvalid\n$`, false},
+		{"Which paths are in a cache?", "NixOS/nix#1945", "valid-paths --store {cache}", 0, `^{lib2}\n$`, false},
+		{"Which files does a path in a cache have?", "fzakaria/nix-http-binary-cache-api-spec#1", "ls -R --store {cache} {lib2}", 0, `bin/start`, false},
+	}},
+	{"Builds", []question{
+		{"What would be built or fetched, and how large is it?", "NixOS/nix#3752", "build --dry-run {new.drv}^*", 0, `{new.drv}`, false},
+		{"Which derivation made this path?", "NixOS/nix#943", "derivers {lib2}", 0, `^{lib2.drv}\n$`, false},
+		{"Where is the build log of this path?", "NixOS/nix#7931", "log {lib2}", 0, `compiling lib\ndone\n`, false},
+		{"Which fields does this derivation have?", "NixOS/nix#1245", "drv-show {lib2}", 0, `"version": "2"`, false},
+		{"What are the output paths of a derivation that is not built?", "NixOS/nix#5895", "outputs {new.drv}", 0, `-new-1\n$`, false},
+	}},
+	{"The daemon", []question{
+		{"What does a command ask the daemon?", "NixOS/nix#6950", "monitor {daemon} -- pix closure {system2}", 0, `(?s)QueryPathInfo path={system2} .*QueryPathInfo path={app2} `, true},
+		{"Which requests are slow?", "NixOS/nix#3372", "monitor --slower-than 1h {trace}", 0, `(?s)CALLS.*MEAN.*\nQueryPathInfo  +1 `, true},
+		{"Which client sends them?", "NixOS/nix#16270", "monitor {trace}", 0, `connect pid \d+, user .*: pix path-info {lib2}\n`, true},
+	}},
+}
+
+// questionsPage is the page with all questions and answers.
+const questionsPage = "../../docs/questions.md"
+
+// Each question is answered by one command. The page has the answers; -update writes it.
+func TestQuestions(t *testing.T) {
+	page, err := filepath.Abs(questionsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return abs
-}
-
-func (q *questionStore) check(err error) {
-	q.t.Helper()
-	if err != nil {
-		q.t.Fatal(err)
-	}
-}
-
-// fetch adds a derivation that downloads the source.
-func (q *questionStore) fetch(url string) *derivation.Derivation {
-	q.t.Helper()
-	ca, err := storepath.NewContentAddress(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("source")))
-	q.check(err)
-	d := &derivation.Derivation{Name: "src", Dir: q.s.Dir(), Platform: "builtin", Builder: "builtin:fetchurl"}
-	d.Outputs.Set("out", derivation.FixedOutput(ca, ""))
-	d.Env.Set("url", url)
-	d.Env.Set("out", "")
-	q.add("src", d)
-	return d
-}
-
-// pkg adds a derivation with an input, and its output, which mentions the output of the input.
-func (q *questionStore) pkg(name, version string, inputs ...*derivation.Derivation) *derivation.Derivation {
-	q.t.Helper()
-	d := &derivation.Derivation{Name: name + "-" + version, Dir: q.s.Dir(), Platform: "x86_64-linux", Builder: "/bin/sh"}
-	d.Outputs.Set("out", derivation.DeferredOutput())
-	d.Env.Set("version", version)
-	d.Env.Set("out", "")
-	var references []storepath.Path
-	for _, in := range inputs {
-		path, err := in.Path()
-		q.check(err)
-		d.InputDerivations.Set(path, derivation.OutputsOf("out"))
-		o, _ := in.Outputs.Get("out")
-		d.Env.Set("input", string(o.Path()))
-		if o.Kind() != derivation.Fixed {
-			references = append(references, o.Path())
+	q := newQuestionStore(t, 0)
+	q.serve()
+	var b strings.Builder
+	b.WriteString(questionsIntroduction)
+	for _, g := range questionGroups {
+		fmt.Fprintf(&b, "\n## %s\n", g.title)
+		for _, c := range g.questions {
+			code, out := q.ask(c.command)
+			if code != c.code || !regexp.MustCompile(q.fill(c.answer, true)).MatchString(out) {
+				t.Errorf("%s\npix %s: exit code %d, want %d, and no match for %s in\n%s", c.question, c.command, code, c.code, c.answer, out)
+			}
+			q.writeAnswer(&b, c, out)
 		}
 	}
-	drv := q.add(name, d)
-	o, _ := d.Outputs.Get("out")
-	q.args[name] = string(o.Path())
-	text := "version " + version + "\n"
-	for _, p := range references {
-		text += "loads " + string(p) + "\n"
-	}
-	q.addOutput(&store.PathInfo{Path: o.Path(), Deriver: drv, References: references}, text)
-	return d
+	checkQuestionsPage(t, page, b.String())
 }
 
-// add adds a derivation with the hashes of its inputs.
-func (q *questionStore) add(name string, d *derivation.Derivation) storepath.Path {
-	q.t.Helper()
-	inputs, err := derivation.LoadInputHashes(q.t.Context(), store.Derivations(q.s), d)
-	q.check(err)
-	q.check(d.FillOutputPaths(inputs, nil))
-	path, err := store.AddDerivation(q.t.Context(), q.s, d)
-	q.check(err)
-	q.args[name+".drv"] = string(path)
-	return path
-}
-
-// addOutput adds a directory with a text, signed by the example key.
-func (q *questionStore) addOutput(info *store.PathInfo, text string) {
-	q.t.Helper()
-	dir := q.t.TempDir()
-	q.check(os.MkdirAll(filepath.Join(dir, "bin"), 0o777))
-	q.check(os.WriteFile(filepath.Join(dir, "bin", "start"), []byte(text), 0o666))
-	var archive bytes.Buffer
-	q.check(nar.Dump(context.Background(), &archive, dir, nil))
-	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, archive.Bytes()), uint64(archive.Len())
-	key, err := signature.ParseSecretKey(exampleKey)
-	q.check(err)
-	q.check(info.Sign(key))
-	q.check(store.AddNAR(q.t.Context(), q.s, info, &archive, &store.AddOptions{NoSignatures: true}))
-}
-
-// questions are questions from public issues and forum posts about Nix, the command that answers each, and a part of the answer.
-// {NAME} stands for a path of the store.
-var questions = []struct {
-	question, command string
-	code              int
-	answer            string
-}{
-	{"Why is this package in my closure?", "why-depends {system2} {lib2}", 0, `(?s)^{system2}\n  /bin/start\n  {app2}\n    /bin/start\n    {lib2}\n$`},
-	{"Which files contain the reference?", "why-depends {app2} {lib2}", 0, `\n  /bin/start\n`},
-	{"By which ways does it depend on it?", "why-depends --all {system2} {lib2}", 0, `(?m)^{app2} -> {lib2}$`},
-	{"The tool says that it does not depend on it. Does it?", "why-depends {system2} {lib1}", 1, `does not need '{lib1}'`},
-	{"Why does the derivation need that at build time?", "why-depends {system2.drv} {src.drv}", 0, `{lib2.drv}`},
-	{"What is big in my closure?", "path-info -r --table --sort nar-size {system2}", 0, `{system2}`},
-	{"How big is the image with all dependencies?", "path-info -S {system2}", 0, `^{system2}\s+\d+\n$`},
-	{"How much would I save without this dependency?", "path-info -r --table --sort added-size {system2}", 0, `(?i)added`},
-	{"What is in the closure?", "closure {system2}", 0, `(?m)^{lib2}$`},
-	{"What does the dependency tree look like?", "tree --sizes {system2}", 0, `{app2}`},
-	{"What depends on this path?", "referrers {lib2}", 0, `^{app2}\n$`},
-	{"What in the store depends on it, directly or not?", "referrers --closure {lib2}", 0, `(?m)^{system2}$`},
-	{"What changed between two generations?", "diff {system1} {system2}", 0, `lib: 1 (→|->) 2`},
-	{"Can a program read what changed?", "diff --json {system1} {system2}", 0, `"lib"`},
-	{"Why is this path not collected?", "gc --explain {lib2}", 0, `(?s)result\n.*{system2}\n.*{app2}\n.*{lib2}`},
-	{"No root is listed for the path. Is it garbage?", "gc --explain {tool}", 1, `{tool} is garbage: no root needs it`},
-	{"Which roots keep this path?", "roots {lib2}", 0, `result -> {system2}`},
-	{"What would the collector delete?", "gc --dry-run", 0, `(?m)^{tool}$`},
-	{"Why was this built again?", "explain --why-rebuilt {system1.drv} {system2.drv}", 1, `(?s)2\. variable version of lib-1\n   through system-25 <- app-5 <- lib-2\n   - 1\n   \+ 2\n`},
-	{"Which packages are only rebuilt because of others?", "explain --why-rebuilt {system1.drv} {system2.drv}", 1, `(?s)only because of their inputs: 2\n   {system2.drv}\n   {app2.drv}`},
-	{"I changed the URL of a source. Why is nothing built again?", "explain --why-rebuilt {lib1.drv} {moved.drv}", 0, `The outputs have the same paths`},
-	{"Which input changed the hash?", "explain --against {app1.drv} {app2.drv}", 1, `(?s)The modulo hash: differs.*in {lib1.drv}.*in {lib2.drv}`},
-	{"Which derivations affect the output hash?", "explain --affects {lib2.drv}", 0, `changes its outputs: 2\n`},
-	{"Where does the hash in the store path come from?", "explain {lib2}", 0, `output:out:sha256:[0-9a-f]{64}:/nix/store:lib-2\n(?s).*= {lib2}\n`},
-	{"Which derivation made this path?", "derivers {lib2}", 0, `^{lib2.drv}\n$`},
-	{"What is in this derivation?", "drv-show {lib2}", 0, `"version": "2"`},
-	{"What differs between two derivations?", "drv-diff {system1.drv} {system2.drv}", 1, `because: name of lib-1; variable version of lib-1`},
-	{"It lacks a signature by a trusted key. Who signed it?", "explain --signatures --trusted-public-keys= {lib2}", 1, `no trusted key has the name "cache.example.org-0"`},
-	{"What text does a signature sign?", "explain --signatures --trusted-public-keys= {lib2}", 1, `= 1;{lib2};sha256:[0-9a-z]{52};\d+;\n`},
-	{"Which path would this file get?", "store-path --mode flat --name src file", 0, `^/nix/store/[0-9a-z]{32}-src\n$`},
-	{"How is this hash spelled elsewhere?", "explain sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `= 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n`},
-	{"What are the output paths of a derivation that is not built?", "outputs {src.drv}", 0, `-src`},
-	{"Is the path unchanged since it was built?", "verify --no-trust {lib2}", 0, ``},
-}
-
-// Each question is answered by one command.
-func TestQuestions(t *testing.T) {
-	q := newQuestionStore(t)
-	var names []string
-	for name, path := range q.args {
-		names = append(names, "{"+name+"}", path)
-	}
-	for _, c := range questions {
-		args := strings.Fields(strings.NewReplacer(names...).Replace(c.command))
-		args = append([]string{"--store", "./store"}, args...)
-		var stdout, stderr bytes.Buffer
-		code := run(args, strings.NewReader(""), &stdout, &stderr, func(string) string { return "" })
-		answer := strings.NewReplacer(quoted(names)...).Replace(c.answer)
-		if out := stdout.String() + stderr.String(); code != c.code || !regexp.MustCompile(answer).MatchString(out) {
-			t.Errorf("%s\npix %s: exit code %d, want %d, and no match for %s in\n%s", c.question, c.command, code, c.code, answer, out)
+func checkQuestionsPage(t *testing.T, page, want string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o666); err != nil {
+			t.Fatal(err)
 		}
 	}
+	if got, err := os.ReadFile(page); err != nil || string(got) != want {
+		t.Errorf("docs/questions.md differs from the answers (%v); go test ./cmd/pix -run TestQuestions -update writes it again", err)
+	}
 }
 
-// quoted returns pairs of names and values with the values quoted for regular expressions.
-func quoted(pairs []string) []string {
-	out := append([]string(nil), pairs...)
-	for i := 1; i < len(out); i += 2 {
-		out[i] = regexp.QuoteMeta(out[i])
+const questionsIntroduction = `# Questions and answers
+
+<!-- Generated from the answers by go test ./cmd/pix -run TestQuestions -update: do not edit. -->
+
+Users of Nix ask these questions in public. One command answers each. A test asks them of a small store: two generations of a system
+need the package app, which needs a version of lib, and the package both needs two versions of lib. Here ` + "`...`" + ` stands for the rest
+of a hash part, of a long line and of a long answer. For another store than the one of this machine, add ` + "`" + `--store` + "`" + `.
+`
+
+// The page has the beginning and the end of each answer.
+const (
+	firstAnswerLines = 5
+	lastAnswerLines  = 10
+	maxAnswerColumns = 120
+)
+
+// writeAnswer writes a question with its command and the answer, unless it has times or process ids, which would change with each run.
+func (q *questionStore) writeAnswer(b *strings.Builder, c question, out string) {
+	command := strings.Join(strings.Fields(strings.ReplaceAll(c.command, "{daemon}", "")), " ")
+	command = strings.Replace(command, "{new.drv}^*", "'{new.drv}^*'", 1)
+	fmt.Fprintf(b, "\n### %s\n\n```console\n$ pix %s\n", c.question, q.shortened(q.fill(command, false)))
+	lines := slices.Collect(strings.Lines(q.shortened(out)))
+	if c.varies {
+		lines = nil
 	}
-	return out
+	if end := len(lines) - lastAnswerLines; end > firstAnswerLines+1 {
+		lines = slices.Replace(lines, firstAnswerLines, end, "...\n")
+	}
+	for _, line := range lines {
+		if text := strings.TrimRight(line, " \n"); utf8.RuneCountInString(text) > maxAnswerColumns {
+			line = string([]rune(text)[:maxAnswerColumns]) + "...\n"
+		}
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	b.WriteString("```\n")
+	if c.varies {
+		b.WriteString("\nThe answer has times, so it is not shown here.\n")
+	}
+}
+
+// shortened shortens hash parts, and replaces the directory of the test.
+func (q *questionStore) shortened(text string) string {
+	return strings.ReplaceAll(storeHash.ReplaceAllString(text, "$1..."), mustAbs(q.t, "."), "/home/ann")
+}
+
+var storeHash = regexp.MustCompile(`(/nix/store/[0-9a-z]{3})[0-9a-z]{29}`)
+
+// ask runs a command with the store, and returns its exit code and output.
+func (q *questionStore) ask(command string) (int, string) {
+	args := strings.Fields(q.fill(command, false))
+	if args[0] == "monitor" { // it runs a command, which writes to the same stream
+		cmd := exec.CommandContext(q.t.Context(), "pix", args...)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			q.t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	args = append([]string{"--store", "./store"}, args...)
+	var stdout, stderr bytes.Buffer
+	code := run(args, strings.NewReader(""), &stdout, &stderr, func(string) string { return "" })
+	return code, stdout.String() + stderr.String()
+}
+
+// fill replaces the names in braces, for a regular expression by quoted values.
+func (q *questionStore) fill(text string, quoted bool) string {
+	var pairs []string
+	for name, value := range q.args {
+		if quoted {
+			value = regexp.QuoteMeta(value)
+		}
+		pairs = append(pairs, "{"+name+"}", value)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
 }
