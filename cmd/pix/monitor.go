@@ -97,6 +97,9 @@ func (o *monitorOptions) addFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.filter.Errors, "errors", false, "print only operations that fail")
 	flags.DurationVar(&o.filter.SlowerThan, "slower-than", 0, "print only operations that take longer than this `time`")
 	completeFlag(cmd, "operation", completeOperations)
+	for _, name := range []string{"listen", "output", "record"} {
+		completeFlag(cmd, name, completeFiles)
+	}
 	for _, name := range []string{"totals", "match", "pid", "slower-than"} {
 		freeValue(cmd, name)
 	}
