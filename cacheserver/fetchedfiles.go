@@ -19,13 +19,14 @@ type fetchedFiles struct {
 	infos     map[string]*fetchedInfo // by hash part; keptFiles.mu protects it
 	hashParts map[nixhash.Hash]string // of the path whose info is kept, by archive
 	readSize  int64                   // of the infos in memory, as files
+	maxRead   int64                   // the maximum of readSize
 }
 
 // openFetched opens a directory with fetched archives, or creates it. It deletes files that were not completed.
 func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
 	c := &fetchedFiles{
 		keptFiles: keptFiles{dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched},
-		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string),
+		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
 	}
 	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
 	if err := c.load(c.addFound); err != nil {

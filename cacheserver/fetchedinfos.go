@@ -136,7 +136,7 @@ func (c *fetchedFiles) readInfo(hashPart string, f *fetchedInfo) bool {
 	if err != nil || n.Path.HashPart() != hashPart || n.NARHash != f.archive {
 		return false
 	}
-	if c.readSize+f.size > maxReadInfos {
+	if c.readSize+f.size > c.maxRead {
 		for _, other := range c.infos {
 			c.forgetRead(other)
 		}

@@ -95,7 +95,8 @@ func TestInfosInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	const references = 10_000 // 400 kB
+	c.maxRead = 1 << 20
+	const references = 1000 // 40 kB
 	var read int
 	for i := range 45 {
 		info := infoWith(i, references)
@@ -111,7 +112,7 @@ func TestInfosInMemory(t *testing.T) {
 			read++
 		}
 	}
-	if size != c.readSize || size > maxReadInfos || read == 0 {
+	if size != c.readSize || size > c.maxRead || read == 0 {
 		t.Errorf("%d infos with %d bytes are in memory, %d counted", read, size, c.readSize)
 	}
 	if got := c.keptInfo(infoWith(0, 0).Path.HashPart()); got == nil || len(got.References) != references {
