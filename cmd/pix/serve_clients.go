@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// clientOf returns the address of a client, or the network of an IPv6 client, which has many addresses. It is the zero Prefix for
-// clients on this machine, because a proxy here connects for many clients.
+// clientOf returns the address of a client, or the network of an IPv6 client, which has many addresses. It is the zero Prefix for Unix
+// sockets and loopback addresses, because a proxy on this machine connects for many clients.
 func clientOf(nc net.Conn) netip.Prefix {
 	address, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
