@@ -48,8 +48,8 @@
 //   - realisation.go and otherfiles.go read and write the other files of a cache: realisations, listings and logs.
 //   - directory.go accesses the files of a directory. remote.go sends requests by HTTP, download.go resumes broken
 //     downloads, and large.go has the connections of large archives. upload.go and exchange.go send files, multipart.go
-//     sends them to S3. width.go adapts the number of requests, and retry.go decides when to retry. login.go chooses
-//     logins, and netrc.go reads them.
+//     sends them to S3, and s3answer.go recognises its errors. width.go adapts the number of requests, and retry.go
+//     decides when to retry. login.go chooses logins, and netrc.go reads them.
 //
 // Sources: src/libstore/binary-cache-store.cc, local-binary-cache-store.cc,
 // http-binary-cache-store.cc and filetransfer.cc in Nix 2.34.

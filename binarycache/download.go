@@ -183,7 +183,9 @@ func (d *download) attempt() (*RequestError, time.Duration) {
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK:
-		err = d.acceptBody()
+		if err = d.checkS3(); err == nil {
+			err = d.acceptBody()
+		}
 		if err == nil {
 			err = d.skipRead(ranged)
 		}

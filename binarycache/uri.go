@@ -2,7 +2,9 @@ package binarycache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"net/url"
@@ -165,6 +167,9 @@ func (o *Options) addKeys(files string) error {
 	keys := o.SecretKeys[:len(o.SecretKeys):len(o.SecretKeys)]
 	for file := range strings.SplitSeq(files, ",") {
 		text, err := readLimited(file, maxSmall)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("it is the name of a file with a secret key, and there is no file '%s'", file)
+		}
 		if err != nil {
 			return err
 		}

@@ -18,13 +18,15 @@ type fetchedFiles struct {
 	storeDir  storepath.Dir
 	infos     map[string]*fetchedInfo // by hash part; keptFiles.mu protects it
 	hashParts map[nixhash.Hash]string // of the path whose info is kept, by archive
+	readSize  int64                   // of the infos in memory, as files
+	maxRead   int64                   // the maximum of readSize
 }
 
 // openFetched opens a directory with fetched archives, or creates it. It deletes files that were not completed.
 func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
 	c := &fetchedFiles{
 		keptFiles: keptFiles{dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched},
-		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string),
+		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
 	}
 	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
 	if err := c.load(c.addFound); err != nil {
@@ -45,8 +47,11 @@ func fetchedName(archive nixhash.Hash, size int64) keptName { return keptName{ar
 // addFound adds a file in the directory.
 func (c *fetchedFiles) addFound(e fs.DirEntry) error {
 	if hashPart, archive, ok := parseInfo(e.Name()); ok && e.Type().IsRegular() {
-		c.addInfo(hashPart, &fetchedInfo{archive: archive})
-		return nil
+		info, err := e.Info()
+		if err == nil {
+			c.addInfo(hashPart, &fetchedInfo{archive: archive, size: info.Size()})
+		}
+		return err
 	}
 	base, ok := strings.CutSuffix(e.Name(), fetchedExtension)
 	hash, err := nixhash.ParseUnprefixed(base, nixhash.SHA256)

@@ -15,8 +15,12 @@ import (
 // reader checks the signatures of the info, as if it came from the upstream cache.
 type fetchedInfo struct {
 	archive nixhash.Hash
+	size    int64           // of the file in bytes
 	info    *store.PathInfo // nil until the file is read
 }
+
+// maxReadInfos is the maximum size in bytes of the files whose infos are in memory.
+const maxReadInfos = 16 << 20
 
 // infoExtension ends the names of files with infos. Such a name has the hash part of the path and the hash of the archive.
 const infoExtension = ".narinfo"
@@ -38,19 +42,21 @@ func parseInfo(s string) (hashPart string, archive nixhash.Hash, ok bool) {
 
 // addInfo notes that the info of a path is in a file. Another path with the same archive loses its info. c.mu is held.
 func (c *fetchedFiles) addInfo(hashPart string, f *fetchedInfo) {
-	if old, ok := c.infos[hashPart]; ok && old.archive != f.archive {
+	if old := c.infos[hashPart]; old != nil {
 		c.removeInfo(old.archive)
 	}
-	if c.hashParts[f.archive] != hashPart {
-		c.removeInfo(f.archive)
-	}
+	c.removeInfo(f.archive)
 	c.infos[hashPart], c.hashParts[f.archive] = f, hashPart
+	c.size += spaceOf(f.size)
 }
 
 // removeInfo deletes the info of an archive. c.mu is held.
 func (c *fetchedFiles) removeInfo(archive nixhash.Hash) {
 	if hashPart, ok := c.hashParts[archive]; ok {
 		os.Remove(filepath.Join(c.dir, formatInfo(hashPart, archive))) // otherwise the next server deletes it
+		f := c.infos[hashPart]
+		c.size -= spaceOf(f.size)
+		c.forgetRead(f)
 		delete(c.infos, hashPart)
 		delete(c.hashParts, archive)
 	}
@@ -64,6 +70,14 @@ func (c *fetchedFiles) removeOrphans() {
 		if c.files[archive] == nil {
 			c.removeInfo(archive)
 		}
+	}
+}
+
+// forgetRead drops an info from the memory. c.mu is held.
+func (c *fetchedFiles) forgetRead(f *fetchedInfo) {
+	if f.info != nil {
+		f.info = nil
+		c.readSize -= f.size
 	}
 }
 
@@ -86,9 +100,10 @@ func (c *fetchedFiles) saveInfo(info *store.PathInfo) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hashPart := strings.Clone(info.Path.HashPart())
-	c.addInfo(hashPart, &fetchedInfo{archive: info.NARHash})
-	if os.Rename(f.Name(), filepath.Join(c.dir, formatInfo(hashPart, info.NARHash))) != nil {
+	hashPart, size := strings.Clone(info.Path.HashPart()), int64(len(text))
+	err = c.makeRoom(size)
+	c.addInfo(hashPart, &fetchedInfo{archive: info.NARHash, size: size})
+	if err != nil || os.Rename(f.Name(), filepath.Join(c.dir, formatInfo(hashPart, info.NARHash))) != nil {
 		os.Remove(f.Name())
 		c.removeInfo(info.NARHash)
 	}
@@ -102,25 +117,31 @@ func (c *fetchedFiles) keptInfo(hashPart string) *store.PathInfo {
 	if f == nil || c.files[f.archive] == nil {
 		return nil
 	}
-	if f.info == nil {
-		if f.info = c.readInfo(hashPart, f.archive); f.info == nil { // a power cut has damaged it
-			c.removeInfo(f.archive)
-			return nil
-		}
+	if f.info == nil && !c.readInfo(hashPart, f) { // a power cut has damaged it
+		c.removeInfo(f.archive)
+		return nil
 	}
 	own := *f.info
 	return &own
 }
 
-// readInfo reads the info of a path, or returns nil if the file has another one.
-func (c *fetchedFiles) readInfo(hashPart string, archive nixhash.Hash) *store.PathInfo {
-	text, err := os.ReadFile(filepath.Join(c.dir, formatInfo(hashPart, archive)))
-	if err != nil {
-		return nil
+// readInfo reads the info of a path, and keeps it in memory. It reports false if the file has another one. When there are too many
+// infos in memory, readInfo drops the others. c.mu is held.
+func (c *fetchedFiles) readInfo(hashPart string, f *fetchedInfo) bool {
+	text, err := os.ReadFile(filepath.Join(c.dir, formatInfo(hashPart, f.archive)))
+	if err != nil || int64(len(text)) != f.size {
+		return false
 	}
 	n, err := narinfo.ParseBytes(text, &narinfo.Options{StoreDir: c.storeDir})
-	if err != nil || n.Path.HashPart() != hashPart || n.NARHash != archive {
-		return nil
+	if err != nil || n.Path.HashPart() != hashPart || n.NARHash != f.archive {
+		return false
 	}
-	return &n.PathInfo
+	if c.readSize+f.size > c.maxRead {
+		for _, other := range c.infos {
+			c.forgetRead(other)
+		}
+	}
+	f.info = &n.PathInfo
+	c.readSize += f.size
+	return true
 }

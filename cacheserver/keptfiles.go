@@ -32,7 +32,7 @@ type keptFiles struct {
 	mu      sync.Mutex
 	closed  bool
 	files   map[nixhash.Hash]*keptFile    // by the hash of the archive
-	size    int64                         // of all files, and of the archives for which files are being written
+	size    int64                         // disk space of all files, and of the archives for which files are being written
 	growing map[nixhash.Hash]*growingFile // files that are being written, or will be
 }
 
@@ -92,7 +92,13 @@ func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(cap(k.place
 // add adds a complete file. k.mu is held.
 func (k *keptFiles) add(n keptName, used time.Time) {
 	k.files[n.archive] = &keptFile{n, used}
-	k.size += n.size
+	k.size += spaceOf(n.size)
+}
+
+// spaceOf returns the disk space of a file of this size in bytes. File systems allocate blocks.
+func spaceOf(size int64) int64 {
+	const block = 4096
+	return (size + block - 1) / block * block
 }
 
 // lastUse returns the time at which a file was last used. A time in the future comes from a clock that was wrong, and would keep the
@@ -107,7 +113,7 @@ func lastUse(info fs.FileInfo) time.Time {
 // forget subtracts a file that was deleted. k.mu is held.
 func (k *keptFiles) forget(f *keptFile) {
 	delete(k.files, f.archive)
-	k.size -= f.size
+	k.size -= spaceOf(f.size)
 	if k.deleted != nil {
 		k.deleted(f)
 	}
@@ -115,6 +121,7 @@ func (k *keptFiles) forget(f *keptFile) {
 
 // makeRoom deletes files that were not used for the longest time, until size more bytes fit. k.mu is held.
 func (k *keptFiles) makeRoom(size int64) error {
+	size = spaceOf(size)
 	if k.size+size <= k.max {
 		return nil
 	}
@@ -204,7 +211,7 @@ func isDiskFull(err error) bool {
 // releases afterwards, and has made room for size bytes, the size of the archive. k.mu is held.
 func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, write func() (keptName, error)) {
 	k.growing[archive] = g
-	k.size += size
+	k.size += spaceOf(size)
 	k.writing.Go(func() {
 		defer g.close()
 		defer k.places.release()
@@ -217,7 +224,7 @@ func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, writ
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		delete(k.growing, archive)
-		k.size -= size
+		k.size -= spaceOf(size)
 		g.end(k.publish(g.file.Name(), name, err))
 	})
 }

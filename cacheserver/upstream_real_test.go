@@ -106,3 +106,39 @@ func TestRealUpstreamResume(t *testing.T) {
 		}
 	})
 }
+
+// Every Nix gets what was fetched before from a server that is restarted while the upstream cache is down, with the same result as
+// before.
+func TestRealUpstreamKept(t *testing.T) {
+	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
+		key := newKey(t, "test-1")
+		d, _, top, _ := realStore(t, s, realConfig(s, key))
+		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
+		kept := t.TempDir()
+		start := func() (*binarycache.Store, func() string) {
+			src, err := binarycache.Open(t.Context(), upstream.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return src, func() string {
+				u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: kept})
+				return serve(t, nil, u).URL
+			}
+		}
+		realise := func(dir, url string) string {
+			d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--option", "substituters", url, "-r", string(top))
+			if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--verify", "--check-contents"); out != "" {
+				t.Error(out)
+			}
+			return d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--dump-db")
+		}
+		first, serveFirst := start()
+		_, serveSecond := start()
+		want := realise("/tmp/first", serveFirst())
+		first.Close()
+		upstream.Close()
+		if got := realise("/tmp/second", serveSecond()); got != want {
+			t.Errorf("the store has %s, want %s", got, want)
+		}
+	})
+}

@@ -135,3 +135,40 @@ func TestExpiredCredentials(t *testing.T) {
 		}
 	}
 }
+
+// A download whose first answer is an error of S3 with the status 200 is repeated, also if the error arrives in pieces.
+func TestErrorInDownload(t *testing.T) {
+	f, uri := newFakeS3(t)
+	src, paths := source(t, 1000)
+	if _, err := store.Copy(t.Context(), open(t, uri, key()), src, paths, nil); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	f.set(func(w http.ResponseWriter, r *http.Request) bool {
+		if request := r.Method + r.URL.Path; r.Method == http.MethodGet && !seen[request] {
+			seen[request] = true
+			io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?>`)
+			http.NewResponseController(w).Flush()
+			io.WriteString(w, "\n<Error><Code>SlowDown</Code><Message>again</Message></Error>")
+			return true
+		}
+		return false
+	})
+	s := open(t, uri, key())
+	for _, path := range paths {
+		if _, err := s.QueryPathInfo(t.Context(), path); err != nil {
+			t.Error(err)
+		}
+		archive, err := store.ReadNAR(t.Context(), s, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, archive); err != nil {
+			t.Error(err)
+		}
+		archive.Close()
+	}
+	if len(seen) < 3 {
+		t.Errorf("only %v have failed", seen)
+	}
+}

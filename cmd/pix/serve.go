@@ -112,8 +112,6 @@ func (o *serveOptions) check() error {
 	switch {
 	case o.grace < 0 || o.encoders < 0 || o.archives < 0 || o.connections < 0:
 		return errors.New("--grace, --max-encoders, --max-archives and --max-connections must not be negative")
-	case o.uploads.dir != "" && !o.uploads.isSet():
-		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
 	case o.compressedSize != 0 && o.compressedDir == "":
 		return errors.New("--compressed-size needs --compressed-dir")
 	}

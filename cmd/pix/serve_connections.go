@@ -3,8 +3,10 @@ package main
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -26,21 +28,23 @@ func connectionsFor(files uint64) int {
 const minUnused = time.Second
 
 // httpConnections limits the connections of servers. Beyond the limit, a new connection takes the place of the connection that has
-// been unused for the longest time. So clients that are idle, or send a request slowly, do not keep others away. A connection with a
-// response is never closed: new connections wait for its end.
+// been unused for the longest time. So clients that are idle, or send a request slowly, do not keep others away. If all connections
+// have requests, new connections wait for the end of one, unless one client holds more than half of them: see closeOneOf.
 type httpConnections struct {
 	max       int
 	minUnused time.Duration
 
 	mu     sync.Mutex
 	open   map[net.Conn]*httpConnection
-	unused list.List     // of *httpConnection; the first one has been unused for the longest time
-	freed  chan struct{} // wakes a listener that waits for a place
+	counts map[netip.Prefix]int // number of open connections of a client
+	unused list.List            // of *httpConnection; the first one has been unused for the longest time
+	freed  chan struct{}        // wakes a listener that waits for a place
 }
 
 // An httpConnection is an open connection.
 type httpConnection struct {
 	nc      net.Conn
+	client  netip.Prefix  // see clientOf
 	idle    bool          // all responses were sent, and no byte of another request was received
 	running int           // number of requests for which a handler runs
 	element *list.Element // in unused, or nil
@@ -48,7 +52,10 @@ type httpConnection struct {
 }
 
 func newHTTPConnections(n int) *httpConnections {
-	return &httpConnections{max: n, minUnused: minUnused, open: make(map[net.Conn]*httpConnection), freed: make(chan struct{}, 1)}
+	return &httpConnections{
+		max: n, minUnused: minUnused, open: make(map[net.Conn]*httpConnection), counts: make(map[netip.Prefix]int),
+		freed: make(chan struct{}, 1),
+	}
 }
 
 // limit returns a listener that accepts no more connections than the limit. Its server must be attached.
@@ -85,27 +92,44 @@ func plainConnection(nc net.Conn) net.Conn {
 	return nc
 }
 
+// errRefused is the error of a new connection for which there is no place.
+var errRefused = errors.New("the client has too many connections")
+
 // add adds a new connection. If there are too many, it closes the one that has been unused for the longest time. If none may be
-// closed yet, it returns the time to wait.
-func (c *httpConnections) add(nc net.Conn) (added bool, wait time.Duration) {
+// closed yet, it returns the time to wait. The error is errRefused.
+func (c *httpConnections) add(nc net.Conn) (added bool, wait time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	conn := &httpConnection{nc: nc, client: clientOf(nc)}
 	if len(c.open) >= c.max {
-		oldest := c.unused.Front()
-		if oldest == nil {
-			return false, time.Minute
+		if wait, err := c.makeRoom(conn.client); wait > 0 || err != nil {
+			return false, wait, err
 		}
-		victim := oldest.Value.(*httpConnection)
-		if wait := c.minUnused - time.Since(victim.since); wait > 0 {
-			return false, wait
-		}
-		c.forget(victim)
-		victim.nc.Close()
 	}
-	conn := &httpConnection{nc: nc}
 	c.open[nc] = conn
+	c.counts[conn.client]++
 	c.setUnused(conn)
-	return true, 0
+	return true, 0, nil
+}
+
+// makeRoom closes a connection, or returns the time to wait. The error is errRefused. c.mu is held.
+func (c *httpConnections) makeRoom(client netip.Prefix) (wait time.Duration, err error) {
+	oldest := c.unused.Front()
+	if oldest == nil {
+		return c.closeOneOf(c.largest(), client)
+	}
+	victim := oldest.Value.(*httpConnection)
+	if wait := c.minUnused - time.Since(victim.since); wait > 0 {
+		return wait, nil
+	}
+	c.closeVictim(victim)
+	return 0, nil
+}
+
+// closeVictim closes a connection. c.mu is held.
+func (c *httpConnections) closeVictim(victim *httpConnection) {
+	c.forget(victim)
+	victim.nc.Close()
 }
 
 // setUnused makes a connection the last one to be closed. c.mu is held.
@@ -130,6 +154,9 @@ func (c *httpConnections) setUsed(conn *httpConnection) {
 func (c *httpConnections) forget(conn *httpConnection) {
 	c.setUsed(conn)
 	delete(c.open, conn.nc)
+	if c.counts[conn.client]--; c.counts[conn.client] == 0 {
+		delete(c.counts, conn.client)
+	}
 	c.wake()
 }
 
@@ -193,9 +220,16 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	for {
-		added, wait := l.connections.add(nc)
-		if added {
+		added, wait, err := l.connections.add(nc)
+		switch {
+		case added:
 			return nc, nil
+		case err != nil:
+			nc.Close()
+			if nc, err = l.Listener.Accept(); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		select {
 		case <-l.connections.freed:

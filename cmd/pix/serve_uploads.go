@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"pix/cacheserver"
-	"pix/nixconf"
 )
 
 // uploadOptions are the flags of serve for uploads.
@@ -16,7 +16,7 @@ type uploadOptions struct {
 	tokenFiles []string
 	trusted    []string // files with tokens
 	dir        string
-	quota      string // with a unit
+	quota      int64 // bytes; 0 is the default
 }
 
 // addFlags adds the flags to serve.
@@ -26,7 +26,7 @@ func (o *uploadOptions) addFlags(cmd *cobra.Command) {
 	flags.StringArrayVar(&o.tokenFiles, "upload-token-file", nil, "accept uploads from clients that send a token in this `file`, if a trusted key has signed them")
 	flags.StringArrayVar(&o.trusted, "trusted-token-file", nil, "accept signed and unsigned uploads, and build logs, from clients that send a token in this `file`")
 	flags.StringVar(&o.dir, "upload-dir", "", "the `directory` for uploaded archives whose narinfos have not arrived yet (default: a temporary one)")
-	flags.StringVar(&o.quota, "upload-quota", "32G", "the `size` of such archives of a client")
+	flags.Func("upload-quota", "the largest `size` of such archives of a client, with K, M, G or T (default 32G)", sizeFlag(&o.quota))
 	freeValue(cmd, "upload-quota")
 	for _, name := range []string{"upload-token-file", "trusted-token-file"} {
 		completeFlag(cmd, name, completeFiles)
@@ -49,8 +49,13 @@ func (o *uploadOptions) isSet() bool { return o.anyone || len(o.tokenFiles) > 0 
 
 // check returns an error if the flags are wrong.
 func (o *uploadOptions) check() error {
-	if _, err := nixconf.ParseSize(o.quota); err != nil {
-		return fmt.Errorf("--upload-quota: %w", err)
+	switch {
+	case o.isSet():
+		return nil
+	case o.dir != "":
+		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
+	case o.quota != 0:
+		return errors.New("--upload-quota needs --accept-uploads, --upload-token-file or --trusted-token-file")
 	}
 	return nil
 }
@@ -60,11 +65,7 @@ func (a *app) uploads(ctx context.Context, o *uploadOptions) (*cacheserver.Uploa
 	if !o.isSet() {
 		return nil, nil
 	}
-	quota, err := nixconf.ParseSize(o.quota)
-	if err != nil {
-		return nil, err
-	}
-	opts := &cacheserver.UploadOptions{Dir: o.dir, Quota: int64(min(quota, 1<<62))}
+	opts := &cacheserver.UploadOptions{Dir: o.dir, Quota: o.quota}
 	if o.anyone {
 		opts.Uploaders = append(opts.Uploaders, cacheserver.Uploader{Name: "anyone"})
 	}

@@ -68,3 +68,8 @@ func IsDiskFull(err error) bool {
 
 // Unwrap returns the error of SQLite.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is the error of a full disk, and the disk is full. SQLite does not return the error of the system then.
+func (e *Error) Is(target error) bool {
+	return target == syscall.ENOSPC && sqlite.ErrCode(e.Err).ToPrimary() == sqlite.ResultFull
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"time"
+)
+
+// clientOf returns the address of a client, or the network of an IPv6 client, which has many addresses. It is the zero Prefix for Unix
+// sockets and loopback addresses, because a proxy on this machine connects for many clients.
+func clientOf(nc net.Conn) netip.Prefix {
+	address, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := address.AddrPort().Addr().Unmap().WithZone("")
+	if !ip.IsValid() || ip.IsLoopback() {
+		return netip.Prefix{}
+	}
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	client, _ := ip.Prefix(bits) // the number of bits is valid
+	return client
+}
+
+// largest returns the client that holds more than half of the places, or the zero Prefix. c.mu is held.
+func (c *httpConnections) largest() netip.Prefix {
+	for client, n := range c.counts {
+		if n > c.max/2 && n > 1 {
+			return client
+		}
+	}
+	return netip.Prefix{}
+}
+
+// closeOneOf makes room for a new connection when all connections have requests. A client that sends bodies slowly, or receives
+// responses slowly, could keep all places forever. So a client with more than half of the places loses the connection whose request
+// began last, and gets no new one. Without such a client, closeOneOf returns the time to wait. c.mu is held.
+func (c *httpConnections) closeOneOf(largest, client netip.Prefix) (wait time.Duration, err error) {
+	switch largest {
+	case netip.Prefix{}:
+		return time.Minute, nil
+	case client: // the listener must not wait with it: connections of other clients come after it
+		return 0, errRefused
+	}
+	var victim *httpConnection
+	for _, conn := range c.open {
+		if conn.client == largest && (victim == nil || conn.since.After(victim.since)) {
+			victim = conn
+		}
+	}
+	c.closeVictim(victim)
+	return 0, nil
+}
