@@ -169,6 +169,7 @@ func TestSortedClosureEnds(t *testing.T) {
 	most := 3 * infosPerConnection * runtime.GOMAXPROCS(0) // they are read in three parts
 	fillChain(t, s, most)
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	_, infos, err := store.SortedClosure(ctx, s, chainPath(most-1))
 	if err != nil {
 		t.Fatal(err)
