@@ -82,7 +82,7 @@ func TestSortedClosureBesideCollector(t *testing.T) {
 	}
 	roots, done := []storepath.Path{texts[n-1], texts[n/2]}, make(chan error, 1)
 	go func() {
-		for range 10 {
+		for range 4 {
 			if _, err := s.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: 1 << 62}); err != nil {
 				done <- err
 				return
