@@ -29,17 +29,28 @@ func (s *Store) QueryAllPathInfos(ctx context.Context) iter.Seq2[*store.PathInfo
 	const atOnce = 1024 // infos
 	return func(yield func(*store.PathInfo, error) bool) {
 		var table *nixdb.PathTable
-		err := s.read(ctx, func(c *conn) (err error) {
-			table, err = (*nixdb.Conn)(c).PathTable(s.dir)
-			return err
-		})
+		db, err := s.database(ctx, true)
+		if err == nil {
+			err = db.read(ctx, func(c *conn) (err error) {
+				table, err = (*nixdb.Conn)(c).PathTable(s.dir)
+				return err
+			})
+		}
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		for first := 0; first < table.Len(); first += atOnce {
 			var infos []*store.PathInfo
-			err := s.read(ctx, func(c *conn) (err error) {
+			now, err := s.database(ctx, true)
+			if err == nil && now != db {
+				return // the store was deleted, and a new one gives the ids to other paths
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			err = db.read(ctx, func(c *conn) (err error) {
 				infos, err = (*nixdb.Conn)(c).Infos(table, first, min(first+atOnce, table.Len()))
 				return err
 			})

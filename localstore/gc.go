@@ -129,10 +129,7 @@ func (c *collection) run(ctx context.Context) error {
 		c.result.Paths = plan.live
 		return nil
 	case store.GCReturnDead:
-		c.result.Paths = make([]string, 0, len(plan.victims))
-		for _, v := range plan.victims {
-			c.result.Paths = append(c.result.Paths, c.name(v))
-		}
+		c.result.Paths = c.dead(plan)
 		return nil
 	}
 	if err := c.delete(ctx, plan.victims); err != nil {

@@ -151,17 +151,32 @@ func (g *graph) loadDerivers(c *conn) (all []edge, err error) {
 	return all, err
 }
 
+// loadRefs reads the references in the order of the nodes, so the lists need no second copy of all edges.
 func (g *graph) loadRefs(c *conn) error {
-	var all []edge
-	err := c.query("select referrer, reference from Refs", func(row *sqlite.Stmt) error {
-		from, ok1 := g.byID(row.ColumnInt64(0))
-		to, ok2 := g.byID(row.ColumnInt64(1))
-		if ok1 && ok2 && from != to {
-			all = append(all, edge{from, to})
-		}
+	to, start := []int32{}, make([]int32, 1, len(g.paths)+1)
+	err := c.query("select count(*) from Refs", func(row *sqlite.Stmt) error {
+		to = make([]int32, 0, row.ColumnInt(0))
 		return nil
 	})
-	g.refs = newEdges(len(g.paths), all)
+	if err != nil {
+		return err
+	}
+	err = c.query("select referrer, reference from Refs order by referrer, reference", func(row *sqlite.Stmt) error {
+		from, ok1 := g.byID(row.ColumnInt64(0))
+		node, ok2 := g.byID(row.ColumnInt64(1))
+		if !ok1 || !ok2 || from == node {
+			return nil
+		}
+		for int(from) >= len(start) {
+			start = append(start, int32(len(to)))
+		}
+		to = append(to, node)
+		return nil
+	})
+	for len(start) <= len(g.paths) {
+		start = append(start, int32(len(to)))
+	}
+	g.refs = edges{start, to}
 	return err
 }
 

@@ -26,7 +26,7 @@ type otherFile struct {
 // A plan contains the results of a collection.
 type plan struct {
 	live    []string
-	victims []victim       // each path comes after its referrers
+	victims []victim       // each path comes after its referrers; see collection.dead
 	alive   storepath.Path // a live path that should have been deleted, or ""
 }
 
@@ -59,7 +59,7 @@ func (c *collection) plan(ctx context.Context) (*plan, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	if c.opts.Action != store.GCReturnLive {
+	if c.deletes() {
 		p.victims = make([]victim, 0, len(c.graph.paths)) // nearly all of them if there are no roots
 	}
 	for {
@@ -168,9 +168,32 @@ func (c *collection) planOne(p *plan, i int32) {
 			}
 			continue
 		}
-		p.victims = append(p.victims, victim{node: top.node})
+		if c.deletes() {
+			p.victims = append(p.victims, victim{node: top.node})
+		}
 		stack = stack[:len(stack)-1]
 	}
+}
+
+// dead returns the names of the dead paths and files, in any order. When nothing is deleted, the plan of a whole store has its
+// valid paths only in c.states, because a list of a million victims takes 16 MB.
+func (c *collection) dead(p *plan) []string {
+	n := len(p.victims)
+	for _, state := range c.states {
+		if state == planned {
+			n++
+		}
+	}
+	names := make([]string, 0, n)
+	for _, v := range p.victims {
+		names = append(names, c.name(v))
+	}
+	for i, state := range c.states {
+		if state == planned {
+			names = append(names, string(c.graph.paths[i]))
+		}
+	}
+	return names
 }
 
 // planPaths plans only for the paths in the options.

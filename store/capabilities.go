@@ -60,9 +60,10 @@ type (
 	// time and memory than [Closure].
 	SortedClosureQuerier interface {
 		// QuerySortedClosure returns the paths of the closure of the roots, sorted, and an
-		// iterator over their infos in this order, which queries them. The info of a path that
-		// has been deleted meanwhile is nil. The limit of bytes does not apply. The error is a
-		// [*NotFoundError] if a root is not valid, or a [*LimitError].
+		// iterator over their infos in this order, which queries them. The iterator may use the
+		// paths, so the caller must not change them. The info of a path that has been deleted
+		// meanwhile is nil. The limit of bytes does not apply. The error is a [*NotFoundError]
+		// if a root is not valid, or a [*LimitError].
 		QuerySortedClosure(ctx context.Context, roots []storepath.Path, limits Limits) ([]storepath.Path, iter.Seq2[*PathInfo, error], error)
 	}
 

@@ -18,7 +18,8 @@ func ClosurePaths(ctx context.Context, s Store, roots ...storepath.Path) ([]stor
 }
 
 // SortedClosure returns the paths of the closure of the roots, sorted, and an iterator over their
-// infos in this order; see [SortedClosureQuerier]. It has the errors of [Closure].
+// infos in this order; see [SortedClosureQuerier]. It has the errors of [Closure]. The iterator may
+// use the paths, so the caller must not change them.
 //
 // In other stores, it holds the paths and at most 16,384 infos. The iterator queries the infos of
 // a larger closure again when they are needed, as [LookUp] does, and the info of a path that has

@@ -92,7 +92,7 @@ func (c *Conn) Infos(t *PathTable, first, end int) ([]*store.PathInfo, error) {
 }
 
 // readReference adds the reference in a row of infosQuery, if there is one, to an info. The reference can have become valid
-// after the known paths were read.
+// after the known paths were read. One to a path that is not valid is left out, as in [Conn.PathInfo].
 func (c *Conn) readReference(dir storepath.Dir, known pathFinder, info *store.PathInfo, row *sqlite.Stmt) error {
 	if row.ColumnIsNull(7) {
 		return nil
@@ -101,7 +101,7 @@ func (c *Conn) readReference(dir storepath.Dir, known pathFinder, info *store.Pa
 	reference, found := known.path(id)
 	if !found {
 		var err error
-		if reference, err = c.pathWithID(dir, id); err != nil {
+		if reference, err = c.pathWithID(dir, id); err != nil || reference == "" {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (c *Conn) readReference(dir storepath.Dir, known pathFinder, info *store.Pa
 	return nil
 }
 
-// pathWithID returns the path with an id.
+// pathWithID returns the path with an id, or "" if there is none.
 func (c *Conn) pathWithID(dir storepath.Dir, id int64) (path storepath.Path, err error) {
 	err = c.Query("select path from ValidPaths where id = ?", func(row *sqlite.Stmt) error {
 		path, err = dir.Parse(row.ColumnText(0))

@@ -2,6 +2,7 @@ package nixdb
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"zombiezen.com/go/sqlite"
@@ -79,6 +80,9 @@ func (c *Conn) closureIDs(roots []storepath.Path, limits store.Limits) (all []in
 			return nil, &store.NotFoundError{Path: root}
 		}
 		add(id)
+		if e := limits.Exceeded(len(next), 0, 0); e != nil {
+			return nil, e
+		}
 	}
 	references := 0
 	for len(next) > 0 {
@@ -115,7 +119,8 @@ func (c *Conn) readPaths(t *Closure, ids []int64) ([]storepath.Path, error) {
 }
 
 // ClosureInfos returns the infos of the paths of a closure with the sorted indexes from first to before end. The info of
-// a path that has been deleted meanwhile is nil.
+// a path that has been deleted meanwhile is nil, even if it was added again, with another id. The connection must be one
+// to the database of the closure: another one has other ids.
 func (c *Conn) ClosureInfos(t *Closure, first, end int) ([]*store.PathInfo, error) {
 	infos := make([]*store.PathInfo, end-first)
 	at := make([]int32, len(infos)) // indexes of infos, sorted by id
@@ -146,6 +151,21 @@ func (c *Conn) ClosureInfos(t *Closure, first, end int) ([]*store.PathInfo, erro
 		}
 	}
 	return infos, err
+}
+
+// AddInfos adds the missing ones of the infos of paths. The info of a path that is not valid remains nil.
+func (c *Conn) AddInfos(dir storepath.Dir, paths []storepath.Path, infos []*store.PathInfo) error {
+	for i, path := range paths {
+		if infos[i] != nil {
+			continue
+		}
+		info, err := c.PathInfo(dir, path)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		infos[i] = info
+	}
+	return nil
 }
 
 // forIDs runs a query with the bounds of ranges that contain all ids, which are sorted. It calls row with the index of an
