@@ -18,6 +18,7 @@ func signedInfo(t *testing.T) (*store.PathInfo, signature.KeySet) {
 	t.Helper()
 	info := infoOf(t, contentPaths[2].path, contentPaths[2].ca, contentPaths[2].references)
 	info.NARHash, info.NARSize = nixhash.Sum(nixhash.SHA256, []byte("archive")), 7
+	info.CA = storepath.ContentAddress{} // a content-addressed path needs no signature
 	keys := signature.KeySet{}
 	for _, name := range []string{"good-1", "other-1", "unknown-1"} {
 		key, err := signature.GenerateKey(name)
@@ -191,5 +192,9 @@ func TestSignatureNotNeeded(t *testing.T) {
 	info.Signatures = nil
 	if e, err := explain.Signature(info, nil); err != nil || len(e.Problems) != 1 || len(e.Steps) != 1 {
 		t.Errorf("an input-addressed path without a signature: %+v, %v", e, err)
+	}
+	info.CA = infoOf(t, contentPaths[2].path, contentPaths[2].ca, contentPaths[2].references).CA
+	if e, err := explain.Signature(info, nil); err != nil || len(e.Problems) > 0 {
+		t.Errorf("a content-addressed path that refers to itself: %+v, %v", e, err)
 	}
 }
