@@ -14,6 +14,7 @@ import (
 	"pix"
 	"pix/daemontest"
 	"pix/derivation"
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/profile"
@@ -36,7 +37,9 @@ type questionStore struct {
 // are n more packages.
 func newQuestionStore(t testing.TB, n int) *questionStore {
 	t.Helper()
-	t.Chdir(t.TempDir())
+	dir := t.TempDir()
+	testenv.RemoveStore(t, dir)
+	t.Chdir(dir)
 	q := &questionStore{t: t, args: map[string]string{}, hashes: map[storepath.Path]derivation.ModuloHash{}}
 	var err error
 	q.s, err = pix.Open(t.Context(), mustAbs(t, "store"), &pix.Options{NoEnvironment: true})
