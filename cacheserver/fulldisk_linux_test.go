@@ -3,11 +3,9 @@ package cacheserver_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,46 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/cacheserver"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/signature"
 	"pix/store"
 	"pix/store/memstore"
 )
-
-// onSmallDisk runs the test in a process of its own, with a file system of this size in a directory.
-func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
-	t.Helper()
-	const child = "CACHESERVER_TEST_DISK"
-	if dir := os.Getenv(child); dir != "" {
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Skip(err)
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-			t.Skip(err)
-		}
-		f(t, dir)
-		return
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), child+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case err != nil && !errors.As(err, new(*exec.ExitError)):
-		t.Skip(err)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	case err != nil:
-		t.Errorf("%s", out)
-	}
-}
 
 // usedSpace returns the number of bytes on a disk that files use.
 func usedSpace(t *testing.T, dir string) uint64 {
@@ -69,7 +33,7 @@ func usedSpace(t *testing.T, dir string) uint64 {
 
 // If the directory of compressed archives is full, an archive is compressed for each client, and no file remains.
 func TestFullCompressedDir(t *testing.T) {
-	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "1m", func(t *testing.T, dir string) {
 		s := memstore.New(nil)
 		path, archive := addRandom(t, s, 1) // larger than the disk
 		h := newHandler(t, &cacheserver.Options{Compress: true, CompressedDir: dir}, s)
@@ -92,7 +56,7 @@ func TestFullCompressedDir(t *testing.T) {
 
 // A compressed archive uses no more disk space than its file, although more was reserved.
 func TestReservedSpaceIsFreed(t *testing.T) {
-	onSmallDisk(t, "2m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "2m", func(t *testing.T, dir string) {
 		s := memstore.New(nil)
 		const path = "/nix/store/00000000000000000000000000000000-zeros"
 		addArchive(t, s, path, fileArchive(strings.Repeat("0", 1<<20)))
@@ -106,7 +70,7 @@ func TestReservedSpaceIsFreed(t *testing.T) {
 
 // If the directory of fetched archives is full, an archive is sent to each client, and not kept.
 func TestFullUpstreamDir(t *testing.T) {
-	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "1m", func(t *testing.T, dir string) {
 		key := newKey(t, "test-1")
 		src := memstore.New(nil)
 		contents := strings.Repeat("0123456789", 200_000)
@@ -137,7 +101,7 @@ func TestFullUpstreamDir(t *testing.T) {
 
 // An upload for which the disk has no space is refused with 507, and leaves nothing.
 func TestFullSpool(t *testing.T) {
-	onSmallDisk(t, "1m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "1m", func(t *testing.T, dir string) {
 		key := newKey(t, "test-1")
 		h := newHandler(t, &cacheserver.Options{
 			TrustedKeys: signature.NewKeySet(key.Public()),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"pix/activity"
 	"pix/daemon"
+	"pix/internal/testenv"
 	"pix/protocol"
 	"pix/storepath"
 	"pix/wire"
@@ -155,11 +155,7 @@ func fakeServe(nc net.Conn, version protocol.Version, serve func(*peer)) {
 // listening plays a daemon on each connection to a Unix socket, until the test ends.
 func listening(t *testing.T, serve func(*peer)) daemon.Unix {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "px") // the path of a socket must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := testenv.SocketDir(t)
 	socket := filepath.Join(dir, "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"pix/daemon"
 	"pix/daemontest"
+	"pix/internal/testenv"
 	"pix/monitor"
 	"pix/nar"
 	"pix/nixhash"
@@ -34,11 +35,7 @@ type monitored struct {
 // startMonitor starts a monitor of a daemon, which records.
 func startMonitor(t *testing.T, d *daemontest.Daemon, bodies bool) *monitored {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "monitor") // short enough for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := testenv.SocketDir(t)
 	m := &monitored{Unix: daemon.Unix{Path: filepath.Join(dir, "socket")}, record: filepath.Join(dir, "record")}
 	recorder, err := monitor.CreateRecorder(m.record)
 	if err != nil {

@@ -5,62 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
 
-// onSmallDisk runs the test again in a process with its own file system of this size, and calls f with a directory on
-// it. It skips the test on systems without namespaces.
-func onSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
-	t.Helper()
-	const child = "LOCALSTORE_TEST_DISK"
-	if dir := os.Getenv(child); dir != "" {
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Skip(err)
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-			t.Skip(err)
-		}
-		f(t, dir)
-		return
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), child+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	}
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err != nil && !errors.As(err, &exit):
-		t.Skip(err)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	case err != nil:
-		t.Errorf("%s", out)
-	default:
-		t.Logf("%s", out)
-	}
-}
-
 // On a full disk no incomplete path becomes valid, and the store works again when space is free.
 func TestFullDisk(t *testing.T) {
-	onSmallDisk(t, "12m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "12m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir})
 		ballast := filepath.Join(dir, "ballast")
 		if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o666); err != nil {
@@ -112,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 
 // A store on a read-only disk can be read.
 func TestReadOnlyDisk(t *testing.T) {
-	onSmallDisk(t, "16m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "16m", func(t *testing.T, dir string) {
 		s, err := Open(t.Context(), &Options{Root: dir})
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pix/internal/testenv"
 	"pix/localstore/internal/objects"
 	"pix/storepath"
 )
@@ -70,7 +71,7 @@ func storeOnDisk(t *testing.T, dir string) (root string, path storepath.Path) {
 
 // A store on a full disk can be collected, even if SQLite has to create the files beside the database again.
 func TestCollectOnFullDisk(t *testing.T) {
-	onSmallDisk(t, "20m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "20m", func(t *testing.T, dir string) {
 		for _, remove := range [][]string{nil, {"-shm"}, {"-shm", "-wal"}} {
 			root, path := storeOnDisk(t, dir)
 			for _, suffix := range remove {
@@ -106,7 +107,7 @@ func TestCollectOnFullDisk(t *testing.T) {
 
 // A store on a file system without free inodes can be collected.
 func TestCollectWithoutInodes(t *testing.T) {
-	onSmallDisk(t, "64m,nr_inodes=200", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m,nr_inodes=200", func(t *testing.T, dir string) {
 		root, path := storeOnDisk(t, dir)
 		useInodes(t, dir)
 		s := open(t, Options{Root: root})
@@ -122,7 +123,7 @@ func TestCollectWithoutInodes(t *testing.T) {
 
 // The objects of a store on a full disk can be read.
 func TestReadOnFullDisk(t *testing.T) {
-	onSmallDisk(t, "20m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "20m", func(t *testing.T, dir string) {
 		root, path := storeOnDisk(t, dir)
 		fillDisk(t, dir)
 		for _, opts := range []Options{{Root: root}, {Root: root, ReadOnly: true}} {

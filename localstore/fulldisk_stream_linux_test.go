@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 	"zombiezen.com/go/sqlite"
 
+	"pix/internal/testenv"
 	"pix/store"
 )
 
 // A stream of texts on a disk that becomes full ends with the error of the disk, and not with one for each text. No
 // incomplete text becomes valid, and when space is free the same stream succeeds.
 func TestStreamOnFullDisk(t *testing.T) {
-	onSmallDisk(t, "24m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "24m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir})
 		ballast := filepath.Join(dir, "ballast")
 		if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o666); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"pix/activity"
 	"pix/internal/flock"
+	"pix/internal/testenv"
 	"pix/localstore/internal/objects"
 	"pix/nixhash"
 	"pix/store"
@@ -48,7 +49,7 @@ func replaceByMount(t *testing.T, s *Store, path storepath.Path) (file string) {
 // If one object cannot be deleted, a collection deletes the others, and does not delete files that are mounted in the
 // object.
 func TestCollectUndeletable(t *testing.T) {
-	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		const n = 600
 		for _, how := range []store.GCOptions{
 			deleteAll,
@@ -118,7 +119,7 @@ func TestCollectTempNames(t *testing.T) {
 
 // If one file in .links cannot be deleted, the others are still deleted.
 func TestCollectUndeletableLink(t *testing.T) {
-	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir, AutoOptimise: true})
 		garbage(t, s, 1) // creates .links
 		links, err := os.ReadDir(s.links())
@@ -143,7 +144,7 @@ func TestCollectUndeletableLink(t *testing.T) {
 
 // On a file system without hard links, an object is added with a warning, and optimisation reports every file.
 func TestOptimiseWithoutHardLinks(t *testing.T) {
-	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		s := open(t, Options{Root: dir, AutoOptimise: true})
 		if err := unix.Mount("tmpfs", s.links(), "tmpfs", 0, ""); err != nil {
 			t.Skip(err)

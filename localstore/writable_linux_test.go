@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pix/activity"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
@@ -21,7 +22,7 @@ import (
 // A store whose directory is mounted read-only for all programs, as on NixOS, can be changed, and stays read-only for
 // other programs.
 func TestReadOnlyBindMount(t *testing.T) {
-	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		if s := open(t, Options{Root: dir}); s.storeDir != s.storeName {
 			t.Errorf("a writable store is opened as %s", s.storeDir)
 		}
@@ -83,7 +84,7 @@ func TestReadOnlyBindMount(t *testing.T) {
 // If a store directory that is mounted read-only cannot be made writable, queries work, and an operation that would
 // change the store fails before it changes the database.
 func TestReadOnlyFileSystem(t *testing.T) {
-	onSmallDisk(t, "64m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "64m", func(t *testing.T, dir string) {
 		objects := filepath.Join(dir, "objects")
 		if err := os.Mkdir(objects, 0o755); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pix/daemon"
+	"pix/internal/testenv"
 	"pix/monitor"
 	"pix/nixhash"
 	"pix/server"
@@ -111,7 +112,7 @@ func startRole(b *testing.B, role, socket, behind string) {
 // BenchmarkOverhead compares a daemon with the same daemon behind a relay, and behind a monitor. All are processes of their
 // own. Each round measures all three, one after the other. The metrics are ratios of medians.
 func BenchmarkOverhead(b *testing.B) {
-	dir := socketDir(b)
+	dir := testenv.SocketDir(b)
 	sockets := []string{filepath.Join(dir, "daemon"), filepath.Join(dir, "relay"), filepath.Join(dir, "monitor")}
 	for i, role := range []string{"daemon", "relay", "monitor"} {
 		startRole(b, role, sockets[i], sockets[0])

@@ -16,7 +16,7 @@ import (
 // After a panic of the handler, connections go on, and Serve returns the panic.
 func TestHandlerPanics(t *testing.T) {
 	testenv.NoLeak(t)
-	dir := socketDir(t)
+	dir := testenv.SocketDir(t)
 	behind, err := net.Listen("unix", filepath.Join(dir, "behind"))
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestRefusedClientDoesNotWait(t *testing.T) {
 	testenv.NoLeak(t)
 	release := make(chan struct{})
 	p := &proxy{gate: release}
-	p.serve(t, socketDir(t), "/nonexistent/socket")
+	p.serve(t, testenv.SocketDir(t), "/nonexistent/socket")
 	defer close(release)
 	nc, err := net.Dial("unix", p.socket)
 	if err != nil {

@@ -48,7 +48,7 @@ func newProxy(t testing.TB) *proxy {
 func newGatedProxy(t testing.TB, gate chan struct{}) *proxy {
 	t.Helper()
 	p := &proxy{daemons: make(chan net.Conn), gate: gate}
-	dir := socketDir(t)
+	dir := testenv.SocketDir(t)
 	behind, err := net.Listen("unix", filepath.Join(dir, "behind"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,19 +82,8 @@ func newGatedProxy(t testing.TB, gate chan struct{}) *proxy {
 func newProxyOf(t testing.TB, d *daemontest.Daemon) *proxy {
 	t.Helper()
 	p := new(proxy)
-	p.serve(t, socketDir(t), d.Socket())
+	p.serve(t, testenv.SocketDir(t), d.Socket())
 	return p
-}
-
-// socketDir returns a directory with a name that is short enough for sockets.
-func socketDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "monitor")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func (p *proxy) serve(t testing.TB, dir, behind string) {
@@ -299,7 +288,7 @@ func TestOtherUser(t *testing.T) {
 func TestNoDaemon(t *testing.T) {
 	testenv.NoLeak(t)
 	p := new(proxy)
-	p.serve(t, socketDir(t), "/nonexistent/socket")
+	p.serve(t, testenv.SocketDir(t), "/nonexistent/socket")
 	nc, err := net.Dial("unix", p.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -374,7 +363,7 @@ func TestManyClients(t *testing.T) {
 
 // Other users can open neither the socket of a monitor nor a directory that it creates.
 func TestPrivateSocket(t *testing.T) {
-	dir := filepath.Join(socketDir(t), "new")
+	dir := filepath.Join(testenv.SocketDir(t), "new")
 	l, err := server.ListenPrivate(filepath.Join(dir, "socket"))
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/server"
@@ -56,7 +57,7 @@ func transports() []transport {
 	socket := func(network, address string) func(t *testing.T, s store.Store) *client {
 		return func(t *testing.T, s store.Store) *client {
 			if network == "unix" {
-				address = shortDir(t) + "/s"
+				address = testenv.SocketDir(t) + "/s"
 			}
 			l, err := net.Listen(network, address)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"pix/activity"
 	"pix/daemon"
 	"pix/daemontest"
+	"pix/internal/testenv"
 	"pix/protocol"
 	"pix/server"
 	"pix/store/memstore"
@@ -38,7 +39,7 @@ func startHost(t *testing.T, s *server.Server) *host {
 	if s.Store == nil {
 		s.Store = memstore.New(nil)
 	}
-	h := &host{Server: s, t: t, socket: filepath.Join(shortDir(t), "daemon-socket", "socket"), ended: make(chan error, 1)}
+	h := &host{Server: s, t: t, socket: filepath.Join(testenv.SocketDir(t), "daemon-socket", "socket"), ended: make(chan error, 1)}
 	l, err := server.ListenUnix(h.socket)
 	if err != nil {
 		t.Fatal(err)
@@ -50,17 +51,6 @@ func startHost(t *testing.T, s *server.Server) *host {
 	}))
 	go func() { h.ended <- s.Serve(ctx, l) }()
 	return h
-}
-
-// shortDir returns a directory for sockets. The path of a test's own directory may be too long.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "px")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // said waits until the server has reported an event that contains the text, and reports whether
@@ -144,7 +134,7 @@ func TestWhoIsTrusted(t *testing.T) {
 // pairOfSockets returns the server's end of a connection within this process.
 func pairOfSockets(t *testing.T) net.Conn {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(shortDir(t), "s"))
+	l, err := net.Listen("unix", filepath.Join(testenv.SocketDir(t), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +311,7 @@ func TestShutdownOfNothing(t *testing.T) {
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	l, err := server.ListenUnix(filepath.Join(shortDir(t), "s"))
+	l, err := server.ListenUnix(filepath.Join(testenv.SocketDir(t), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}

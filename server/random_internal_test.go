@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pix/activity"
+	"pix/internal/testenv"
 	"pix/nixhash"
 	"pix/protocol"
 	"pix/store"
@@ -88,7 +89,7 @@ func TestServerAtRandom(t *testing.T) {
 	w := newTestWorld(t, 2<<20, 500)
 	w.s = &moodyStore{w.s, w.base}
 	w.opts.StallTimeout = 200 * time.Millisecond
-	l, err := net.Listen("unix", filepath.Join(socketDir(t), "s"))
+	l, err := net.Listen("unix", filepath.Join(testenv.SocketDir(t), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"pix/internal/testenv"
 	"pix/protocol"
 	"pix/server"
 	"pix/storepath"
@@ -33,7 +34,7 @@ type resident struct {
 
 func startResident(t *testing.T, kind string, trust bool) *resident {
 	t.Helper()
-	r := &resident{t: t, socket: filepath.Join(shortDir(t), "s")}
+	r := &resident{t: t, socket: filepath.Join(testenv.SocketDir(t), "s")}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestResidentServer$")
 	cmd.Env = append(os.Environ(), residentStore+"="+kind, residentSocket+"="+r.socket, residentTrust+"="+strconv.FormatBool(trust))
 	cmd.Stderr = os.Stderr

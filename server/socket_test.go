@@ -18,7 +18,7 @@ import (
 )
 
 func TestListenUnix(t *testing.T) {
-	dir := shortDir(t)
+	dir := testenv.SocketDir(t)
 	path := filepath.Join(dir, "a", "b", "socket")
 	l, err := server.ListenUnix(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func TestListenUnix(t *testing.T) {
 }
 
 func TestDeadSocketIsReplaced(t *testing.T) {
-	path := filepath.Join(shortDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestDeadSocketIsReplaced(t *testing.T) {
 }
 
 func TestOtherFilesAreKept(t *testing.T) {
-	path := filepath.Join(shortDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	if err := os.WriteFile(path, []byte("precious"), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestLongSocketPath(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has sockets with long names")
 	}
-	dir := filepath.Join(shortDir(t), strings.Repeat("d", 150))
+	dir := filepath.Join(testenv.SocketDir(t), strings.Repeat("d", 150))
 	path := filepath.Join(dir, strings.Repeat("s", 60))
 	l, err := server.ListenUnix(path)
 	if err != nil {
@@ -112,7 +112,7 @@ func TestLongSocketPath(t *testing.T) {
 
 // Of many listeners that start at once, one gets the socket.
 func TestListenUnixRace(t *testing.T) {
-	path := filepath.Join(shortDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	for range 20 {
 		var wg sync.WaitGroup
 		got := make(chan net.Listener, 8)
@@ -152,7 +152,7 @@ func TestInherited(t *testing.T) {
 		nc.Close()
 		return
 	}
-	path := filepath.Join(shortDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)

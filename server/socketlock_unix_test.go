@@ -16,22 +16,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-func socketDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "px")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
+	"pix/internal/testenv"
+)
 
 // A lock of another user on the directory of the socket, or on any file that other users can
 // open there, does not prevent listening.
 func TestLocksOfOthers(t *testing.T) {
-	dir := socketDir(t)
+	dir := testenv.SocketDir(t)
 	d, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +53,7 @@ func TestLocksOfOthers(t *testing.T) {
 // With any umask other users cannot open the lock file, and it is removed afterwards.
 func TestLockFileIsPrivate(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
-	dir := socketDir(t)
+	dir := testenv.SocketDir(t)
 	name := filepath.Join(dir, ".socket.lock")
 	unlock, err := lockSocket(filepath.Join(dir, "socket"))
 	if err != nil {
@@ -92,7 +84,7 @@ func TestLockFileOfOthers(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir := socketDir(t)
+			dir := testenv.SocketDir(t)
 			name := filepath.Join(dir, ".socket.lock")
 			if err := create(name); err != nil {
 				t.Skip(err)
@@ -118,7 +110,7 @@ func TestLockFileOfOthers(t *testing.T) {
 
 // The lock file of a killed process locks nothing.
 func TestLeftLockFile(t *testing.T) {
-	dir := socketDir(t)
+	dir := testenv.SocketDir(t)
 	if err := os.WriteFile(filepath.Join(dir, ".socket.lock"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +123,7 @@ func TestLeftLockFile(t *testing.T) {
 
 // Only one holds the lock at a time, although each removes the file.
 func TestLockSocketExcludes(t *testing.T) {
-	path := filepath.Join(socketDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	var inside, most int
 	var mu sync.Mutex
 	count := func(n int) {
@@ -189,7 +181,7 @@ func TestListenRaceOfProcesses(t *testing.T) {
 		l.Close()
 		return
 	}
-	path := filepath.Join(socketDir(t), "socket")
+	path := filepath.Join(testenv.SocketDir(t), "socket")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
