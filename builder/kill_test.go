@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pix/derivation"
+	"pix/internal/flock"
 	"pix/localstore"
 	"pix/nixhash"
 	"pix/storepath"
@@ -99,6 +100,7 @@ func TestKilled(t *testing.T) {
 			}
 			cmd.Wait()
 			p.checkGone(sleep)
+			p.waitForDead()
 			p.mustBuild(p.script(fmt.Sprintf("next%d", round), "echo > $out", nil))
 			p.checkMounts()
 			valid, err := p.store.IsValidPath(t.Context(), outOf(req))
@@ -115,6 +117,35 @@ func TestKilled(t *testing.T) {
 			}
 		}
 	})
+}
+
+// waitForDead waits until the supervisors of killed processes have ended. They hold the marks of their builds until then, and a build
+// waits for them for [deadTime] only, which a busy machine can exceed.
+func (p *place) waitForDead() {
+	p.t.Helper()
+	marks, err := filepath.Glob(filepath.Join(p.store.StateDir(), "builds", "*"+markExt))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, name := range marks {
+		f, err := os.Open(name)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
+			locked, err := flock.Try(f, flock.Exclusive)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			if locked {
+				break
+			}
+			if time.Now().After(deadline) {
+				p.t.Fatalf("%s is still locked", name)
+			}
+		}
+		f.Close()
+	}
 }
 
 func outOf(req *Request) storepath.Path {
@@ -174,6 +205,7 @@ func TestKilledWhileRegistering(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd.Wait()
+			p.waitForDead()
 			if round%10 == 0 {
 				p.verify()
 			}
