@@ -149,7 +149,7 @@ func (a *app) explain(ctx context.Context, src *drvSource, arg string, o *explai
 		return err
 	}
 	c := explain.Compare(other, e)
-	if err := a.printEither(string(c.AppendText(nil, a.textOptions(o).Color)), c, o.asJSON); err != nil {
+	if err := a.printEither(string(c.AppendText(nil, a.textOptions(o))), c, o.asJSON); err != nil {
 		return err
 	}
 	if c.First() != nil {
