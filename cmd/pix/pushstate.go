@@ -68,7 +68,7 @@ func (s *pushState) load(dir storepath.Dir) error {
 	}
 	head, rest, _ := bytes.Cut(text, []byte("\n"))
 	if string(head) != s.head {
-		return fmt.Errorf("the state file '%s' is not the one of a push %s", s.name, strings.TrimPrefix(s.head, "pix push "))
+		return fmt.Errorf("the state file '%s' is not the one of a push %s: name another file with --state", s.name, strings.TrimPrefix(s.head, "pix push "))
 	}
 	complete := bytes.LastIndexByte(rest, '\n') + 1
 	for line := range bytes.Lines(rest[:complete]) {
@@ -78,7 +78,7 @@ func (s *pushState) load(dir storepath.Dir) error {
 		}
 		path, err := dir.ParseBase(string(bytes.TrimSpace(line)))
 		if err != nil {
-			return fmt.Errorf("the state file '%s': %w", s.name, err)
+			return fmt.Errorf("the state file '%s' is damaged: %w; delete it, and push with --all", s.name, err)
 		}
 		s.pushed[path] = true
 	}
