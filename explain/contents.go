@@ -14,7 +14,7 @@ import (
 // objectContents are the contents of an object, whose hash is in its content address.
 type objectContents struct {
 	text    string
-	known   bool   // whether text is the text that is hashed; a large object and a git tree have none
+	known   bool   // text is the text that is hashed; false for a large object and a git tree
 	problem string // why no object has this content address, or ""
 }
 
@@ -75,7 +75,7 @@ func archiveText(info *store.PathInfo, archive []byte) (string, error) {
 	return string(plain), nil
 }
 
-// whyContent says of what the hash of a content address is computed.
+// whyContent has for each method the reason of the step for the contents.
 var whyContent = map[storepath.Method]string{
 	storepath.Text: "The hash of a text is the SHA-256 of its bytes.",
 	storepath.Flat: "With the method flat, the hash is computed from the bytes of the file.",
@@ -83,7 +83,7 @@ var whyContent = map[storepath.Method]string{
 	storepath.Git:  "With the method git, the hash is the hash of the git blob or tree.",
 }
 
-// addContent adds the step for the hash of the contents, and returns its number.
+// addContent adds the step for the hash of the contents, and returns its number. Unless the text is known, the step begins with the hash.
 func (e *Explanation) addContent(output string, ca storepath.ContentAddress, text string, known bool) int {
 	s := Step{
 		Name: StepContent, Output: output, Op: OpJoin, Text: ca.Hash().Base16(), Title: "The hash of the contents", Why: whyContent[ca.Method()],
