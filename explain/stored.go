@@ -27,7 +27,7 @@ func PathIn(ctx context.Context, s store.Store, info *store.PathInfo) (*Explanat
 }
 
 // Output explains the path of an output by its deriver d, like [Derivation]. It ignores the Outputs of the options. If no output of d
-// is known to have the path, it explains all outputs. It is then a problem if the paths of all outputs are known.
+// is known to have the path, it explains all outputs. It is then a problem if the paths of all outputs are computed, and none is this path.
 func Output(ctx context.Context, path storepath.Path, d Drv, o *DerivationOptions) (*Explanation, error) {
 	var options DerivationOptions
 	if o != nil {
@@ -42,7 +42,7 @@ func Output(ctx context.Context, path storepath.Path, d Drv, o *DerivationOption
 		options.Outputs = []string{name}
 	}
 	e, err := Derivation(ctx, d.Path, d.Derivation, d.Inputs, &options)
-	if err == nil && !found && e.hasPaths(d) {
+	if err == nil && !found && e.excludes(d, path) {
 		e.Problems = append(e.Problems, fmt.Sprintf("'%s' is the deriver of '%s', but has no output with this path", d.Path, path))
 	}
 	return e, err
@@ -70,16 +70,16 @@ func (d Drv) outputAt(ctx context.Context, s store.Store, path storepath.Path) (
 	return "", false, nil
 }
 
-// hasPaths reports whether the explanation of a derivation has the paths of all its outputs.
-func (e *Explanation) hasPaths(d Drv) bool {
-	explained := map[string]bool{}
+// excludes reports whether the explanation of all outputs of d has the path of each of them, and none is path.
+func (e *Explanation) excludes(d Drv, path storepath.Path) bool {
+	computed := map[string]string{}
 	for i := range e.Steps {
 		if s := &e.Steps[i]; s.Name == StepPath {
-			explained[s.Output] = true
+			computed[s.Output] = s.Result
 		}
 	}
 	for name := range d.Outputs.Keys() {
-		if !explained[name] {
+		if result, ok := computed[name]; !ok || result == string(path) {
 			return false
 		}
 	}
