@@ -57,10 +57,16 @@ func (e *NoContentAddressError) Error() string {
 	return fmt.Sprintf("'%s' has no content address, so its path follows from its deriver", e.Path)
 }
 
-// check adds a problem unless a computed value is the expected one.
-func (e *Explanation) check(what, computed, expected string) {
-	if computed != expected {
-		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but '%s' is recorded", what, computed, expected))
+// check adds a problem unless a computed value is the recorded one. A value that is not known or not recorded is "".
+func (e *Explanation) check(what, computed, recorded string) {
+	switch {
+	case computed == recorded:
+	case computed == "":
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is not known, but '%s' is recorded", what, recorded))
+	case recorded == "":
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but none is recorded", what, computed))
+	default:
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but '%s' is recorded", what, computed, recorded))
 	}
 }
 
