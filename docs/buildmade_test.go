@@ -65,6 +65,7 @@ func (w *workshop) valid() string {
 	return strings.Join(pathNames(paths), "\n")
 }
 
+// pathNames returns the names of paths, sorted.
 func pathNames(paths []storepath.Path) (all []string) {
 	for _, p := range paths {
 		all = append(all, p.Name())
@@ -73,7 +74,7 @@ func pathNames(paths []storepath.Path) (all []string) {
 	return all
 }
 
-// plan returns what a build of a derivation will do.
+// plan returns the plan of a build of a derivation.
 func (w *workshop) plan(drv storepath.Path) string {
 	w.t.Helper()
 	missing, err := store.QueryMissing(w.t.Context(), w.store, []derivation.DerivedPath{

@@ -105,7 +105,7 @@ func TestExplainPage(t *testing.T) {
 		"modulo":      onlySteps(explained(t, second), 2, 6),
 		"flat":        string(file.AppendText(nil, nil)),
 		"commands":    "# 1. " + commands,
-		"against":     string(explain.Compare(explained(t, first), explained(t, otherFirst)).AppendText(nil, false)),
+		"against":     string(explain.Compare(explained(t, first), explained(t, otherFirst)).AppendText(nil, nil)),
 		"why-rebuilt": string(rebuild.AppendText(nil, nil)),
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/yuin/goldmark/util"
 )
 
-// markdown reads the Markdown of GitHub, as far as the pages use it. The parser and the renderer can be shared between
-// goroutines.
+// markdown reads the parts of the Markdown of GitHub that the pages use. The parser and the renderer can be shared
+// between goroutines.
 var markdown = goldmark.New(
 	goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
 	goldmark.WithRendererOptions(html.WithXHTML()),

@@ -15,7 +15,7 @@ import (
 
 // Desktop is a set of packages.
 type Desktop struct {
-	Fetcher, Source          *pixpkgs.Lazy // a program that downloads, and what it has downloaded
+	Fetcher, Source          *pixpkgs.Lazy // a program that downloads, and its download
 	Library, Program, Manual *pixpkgs.Lazy
 	System                   *pixpkgs.Lazy // refers to the program and the manual
 }
@@ -90,7 +90,7 @@ func stage(n int) func(final, prev *Stage) Stage {
 	}
 }
 
-// compile declares what a compiler makes of a source. The result needs the library when it runs.
+// compile declares the result of a compiler for a source. The result needs the library when it runs.
 func compile(name, source string, compiler, library *pixpkgs.Lazy) pixpkgs.Spec {
 	s := pixpkgs.Spec{Name: name, System: "x86_64-linux", Builder: "/bin/compile"}
 	if compiler != nil {
@@ -115,7 +115,7 @@ func system(t *testing.T, overlays ...func(final, prev *Desktop) Desktop) map[st
 
 var packageNames = []string{"Fetcher", "Source", "Library", "Program", "Manual", "System"}
 
-// changes says for each package whether its derivation and its output differ.
+// changes returns for each package whether its derivation and its output differ.
 func changes(before, after map[string]*pixpkgs.Package) string {
 	lines := []string{"package\tderivation\toutput"}
 	changed := map[bool]string{true: "the same", false: "changed"}
@@ -180,7 +180,7 @@ func affecting(t *testing.T, p *pixpkgs.Package) string {
 	return table("affect the output of "+p.Name()+"\t"+strings.Join(yes, ", "), "do not\t"+strings.Join(no, ", "))
 }
 
-// stages builds the compilers of three stages, and says what each of them needs.
+// stages builds the seed and the compilers of three stages, and returns the sizes and names of their closures.
 func stages(t *testing.T) string {
 	t.Helper()
 	w := newWorkshop(t, "compile")
@@ -200,18 +200,9 @@ func stages(t *testing.T) string {
 		checkErr(t, err)
 		toRun, err := closure.Load(t.Context(), w.store, built[0].Outputs["out"])
 		checkErr(t, err)
-		lines = append(lines, fmt.Sprintf("%d\t%d\t%s", n, toBuild.Len(), strings.Join(names(toRun), ", ")))
+		lines = append(lines, fmt.Sprintf("%d\t%d\t%s", n, toBuild.Len(), strings.Join(pathNames(toRun.Paths()), ", ")))
 	}
 	return table(lines...)
-}
-
-// names returns the names of the objects in a closure.
-func names(c *closure.Closure) (all []string) {
-	for _, p := range c.Paths() {
-		all = append(all, p.Name())
-	}
-	slices.Sort(all)
-	return all
 }
 
 func TestOverlaysPage(t *testing.T) {

@@ -15,16 +15,18 @@ type Match struct {
 	Excerpt string // a few words around the first match, in one line
 }
 
-// The weights of a word by its place, and the number of runes in an excerpt.
+// The points of a section for a word of the query in each place.
 const (
 	weightTitle   = 8 // of the page
 	weightHeading = 6
 	weightText    = 3
 	weightPhrase  = 4 // all words of the query in sequence
 
-	weightBackground = 0.7 // of all points of pages that explain pix itself
-	excerptLength    = 160
+	weightBackground = 0.7 // the factor of all points of pages about pix itself
 )
+
+// excerptLength is the number of runes to which an excerpt is cut, between words.
+const excerptLength = 160
 
 // Search returns the sections that contain all words of the query, or if there are none, the sections that contain the
 // most of them; the best ones first. A word stands for all words that begin with it, and a word with a final s also for
@@ -32,7 +34,7 @@ const (
 // more occurrences in a shorter text count more. Search returns nothing if no section has any of the words.
 func Search(query string) []Match {
 	words := wordsOf(query)
-	var found []scored
+	var found []scoredSection
 	most := 1
 	for _, s := range index() {
 		s.score(words)
@@ -43,16 +45,16 @@ func Search(query string) []Match {
 			found = append(found, s)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b scored) int { return cmp.Compare(b.points, a.points) })
-	matches := make([]Match, len(found))
+	slices.SortStableFunc(found, func(a, b scoredSection) int { return cmp.Compare(b.points, a.points) })
+	result := make([]Match, len(found))
 	for i, f := range found {
-		matches[i] = Match{new(*f.page), f.section, excerpt(f.section, words)}
+		result[i] = Match{new(*f.page), f.section, excerpt(f.section, words)}
 	}
-	return matches
+	return result
 }
 
-// A scored is a section with its words, and the result of a search.
-type scored struct {
+// A scoredSection is a section with its words, and the result of a search.
+type scoredSection struct {
 	page                 *Page
 	section              Section
 	title, heading, text []string
@@ -62,11 +64,11 @@ type scored struct {
 }
 
 // index returns all sections of all pages.
-var index = sync.OnceValue(func() (all []scored) {
+var index = sync.OnceValue(func() (all []scoredSection) {
 	for _, p := range load() {
 		title := wordsOf(p.Title + " " + p.Name)
 		for _, s := range p.Sections() {
-			all = append(all, scored{page: p, section: s, title: title, heading: wordsOf(s.Title), text: wordsOf(s.Markdown)})
+			all = append(all, scoredSection{page: p, section: s, title: title, heading: wordsOf(s.Title), text: wordsOf(s.Markdown)})
 		}
 	}
 	return all
@@ -74,7 +76,7 @@ var index = sync.OnceValue(func() (all []scored) {
 
 // score counts the words of a query in a section. A section without any of them in its heading and text gets no points for
 // the title of its page.
-func (s *scored) score(query []string) {
+func (s *scoredSection) score(query []string) {
 	inTitle, inHeading, inText := 0, 0, 0
 	for _, q := range query {
 		isMatch := func(w string) bool { return matches(w, q) }

@@ -42,6 +42,17 @@ func (f fingerprint) check(typ, digest string, want storepath.Path, err error) s
 	return "fingerprint  " + text + "\npath         " + string(want) + "\n"
 }
 
+// fixedFingerprint returns the content address, the inner text and the fingerprint of the object hello.
+func fixedFingerprint(t *testing.T, m storepath.Method, h nixhash.Hash) string {
+	t.Helper()
+	ca, err := storepath.NewContentAddress(m, h)
+	checkErr(t, err)
+	inner := "fixed:out:" + m.Prefix() + h.WithBase16() + ":"
+	path, err := storeDir.FixedOutputPath("hello", ca, storepath.References{})
+	return "content      " + ca.String() + "\ninner text   " + inner + "\n" +
+		fingerprint{t, "hello"}.check("output:out:sha256", hexSHA256(inner), path, err)
+}
+
 func TestStorePathsPage(t *testing.T) {
 	const (
 		hello = storepath.Path("/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hello.txt")
@@ -59,14 +70,6 @@ func TestStorePathsPage(t *testing.T) {
 	path, err = storeDir.SourcePath("example", tree, storepath.References{Others: []storepath.Path{hello}, Self: true})
 	source2 := fingerprint{t, "example"}.check(fmt.Sprintf("source:%s:self:sha256", hello), tree.Base16(), path, err)
 
-	fixed := func(m storepath.Method, h nixhash.Hash) string {
-		ca, err := storepath.NewContentAddress(m, h)
-		checkErr(t, err)
-		inner := "fixed:out:" + m.Prefix() + h.WithBase16() + ":"
-		path, err := storeDir.FixedOutputPath("hello", ca, storepath.References{})
-		return "content      " + ca.String() + "\ninner text   " + inner + "\n" +
-			fingerprint{t, "hello"}.check("output:out:sha256", hexSHA256(inner), path, err)
-	}
 	file := filepath.Join(t.TempDir(), "f")
 	checkErr(t, os.WriteFile(file, []byte("hello world"), 0o666))
 	narSHA1, _, err := nar.HashPath(t.Context(), file, nixhash.SHA1, nil)
@@ -94,9 +97,9 @@ func TestStorePathsPage(t *testing.T) {
 		"references": referring,
 		"source":     source1,
 		"self":       source2,
-		"flat":       fixed(storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("hello world"))),
-		"nar-sha1":   fixed(storepath.NAR, narSHA1),
-		"git":        fixed(storepath.Git, nixhash.Sum(nixhash.SHA1, []byte("blob 11\x00hello world"))),
+		"flat":       fixedFingerprint(t, storepath.Flat, nixhash.Sum(nixhash.SHA256, []byte("hello world"))),
+		"nar-sha1":   fixedFingerprint(t, storepath.NAR, narSHA1),
+		"git":        fixedFingerprint(t, storepath.Git, nixhash.Sum(nixhash.SHA1, []byte("blob 11\x00hello world"))),
 		"out":        output("out"),
 		"dev":        output("dev"),
 		"drv":        drv,

@@ -10,15 +10,15 @@ import (
 
 // TextOptions say how a page is written for a terminal.
 type TextOptions struct {
-	Columns int  // the width of lines; 80 if it is 0
+	Columns int  // the width of lines; 0 means 80
 	Color   bool // use the escape sequences for bold text and colours
 }
 
-// The indentation of text below headings, and of code in text; and the width of lines.
-const (
-	indentText = "  "
-	columns    = 80
-)
+// indentText is the indentation of text below headings, and of code in text.
+const indentText = "  "
+
+// defaultColumns is the width of lines without [TextOptions.Columns].
+const defaultColumns = 80
 
 // The escape sequences of terminals.
 const (
@@ -31,7 +31,7 @@ const (
 // in lines that may be longer. A link to another page is followed by the page's name in parentheses, which 'pix docs'
 // takes, and a link elsewhere by its URL.
 func Text(p *Page, o *TextOptions) string {
-	w := textWriter{page: p.Name, source: []byte(withoutControls(p.Markdown)), columns: columns}
+	w := textWriter{page: p.Name, source: []byte(withoutControls(p.Markdown)), columns: defaultColumns}
 	if o != nil {
 		w.color = o.Color
 		if o.Columns > 0 {

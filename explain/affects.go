@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// An Influence says which derivations of a closure affect the output paths of one of them.
+// An Influence lists the derivations of a closure that affect the output paths of one of them.
 type Influence struct {
 	Drv storepath.Path
 	// Affecting are the derivations whose change changes the output paths. Others are only needed to build a fixed output, or none
@@ -51,7 +51,7 @@ func Affects(ctx context.Context, d Drv) (*Influence, error) {
 	return i, nil
 }
 
-// AppendText appends the two lists as text to dst.
+// AppendText appends the two lists as text to dst. It does not cut them.
 func (i *Influence) AppendText(dst []byte, o *TextOptions) []byte {
 	if o == nil {
 		o = &TextOptions{}

@@ -25,9 +25,9 @@ type StepComparison struct {
 	Offset [2]int
 	// Before is the end of each text before that byte, and After the beginning of the rest.
 	Before, After [2]string
-	// Results are the results, if only they differ, as of a signature that only one of two sets of keys verifies. Else they are empty.
+	// Results are the results if only they differ, such as for a signature that only one of two sets of keys verifies. Else they are empty.
 	Results [2]string
-	// In is the input in whose value the byte is, in each of the texts, or nil. For an archive it is the file that differs.
+	// In is the input whose value has that byte, in each of the texts, or nil. For an archive it is the file that differs.
 	In [2]*Input
 }
 
@@ -99,6 +99,7 @@ func (e *Explanation) keys() iter.Seq2[stepKey, *Step] {
 // byKey returns the steps by their keys.
 func (e *Explanation) byKey() map[stepKey]*Step { return maps.Collect(e.keys()) }
 
+// compareStep compares a step of the first explanation with the corresponding step of the second, which may be nil.
 func compareStep(a, b *Explanation, sa, sb *Step) StepComparison {
 	c := StepComparison{Name: sa.Name, Output: sa.Output, Title: sa.Title, Status: Equal}
 	switch {
@@ -131,8 +132,8 @@ func (c *StepComparison) locate(a, b *Step, offsetA, offsetB int) {
 	}
 }
 
-// differentFiles returns the first files that differ in two archives: those in whose contents the first byte at which the archives
-// differ is, and otherwise those with other names, kinds or sizes.
+// differentFiles returns the first file of each archive that differs: the files whose contents have the byte at offset, where the
+// archives differ first, or the first files with different names, kinds or sizes.
 func differentFiles(a, b *Explanation, offset int64) (files [2]*Input) {
 	both := [2][]Input{}
 	for side, e := range []*Explanation{a, b} {
@@ -157,7 +158,8 @@ func differentFiles(a, b *Explanation, offset int64) (files [2]*Input) {
 	return [2]*Input{}
 }
 
-// inputAt returns the input with the longest value in which the byte of the text at an offset is, or nil.
+// inputAt returns the input whose value covers the byte of the text at an offset, or nil. Of several it returns the one with the
+// longest value.
 func (s *Step) inputAt(offset int) (found *Input) {
 	for i := range s.Inputs {
 		in := &s.Inputs[i]
@@ -173,7 +175,7 @@ func (s *Step) inputAt(offset int) (found *Input) {
 	return found
 }
 
-// headOf returns the beginning of a text, and tailOf its end, without parts of a character.
+// headOf returns the first bytes of a text, at most contextSize, without a part of a character.
 func headOf(s string) string {
 	if len(s) <= contextSize {
 		return s
@@ -185,6 +187,7 @@ func headOf(s string) string {
 	return s[:n]
 }
 
+// tailOf returns the last bytes of a text, at most contextSize, without a part of a character.
 func tailOf(s string) string {
 	if len(s) <= contextSize {
 		return s
@@ -196,7 +199,7 @@ func tailOf(s string) string {
 	return s[n:]
 }
 
-// A textCursor is a place in the parts of a text.
+// A textCursor is a position in the parts of a text.
 type textCursor struct {
 	explanation *Explanation
 	parts       []textPart
@@ -221,6 +224,7 @@ func (c *textCursor) source() *Step {
 	return &c.explanation.Steps[c.parts[c.part].from-1]
 }
 
+// skip advances the cursor by n bytes, which the current part must have.
 func (c *textCursor) skip(n int) {
 	c.at += n
 	c.offset += n

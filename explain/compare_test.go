@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,11 +80,30 @@ func TestCompare(t *testing.T) {
 			t.Errorf("the fingerprint is %s", s.Status)
 		}
 	}
-	if text := string(c.AppendText(nil, false)); !strings.Contains(text, "The modulo hash: differs at byte ") || !strings.Contains(text, "follow from it: The fingerprint (out)") {
+	if text := string(c.AppendText(nil, nil)); !strings.Contains(text, "The modulo hash: differs at byte ") || !strings.Contains(text, "follow from it: The fingerprint (out)") {
 		t.Errorf("the text is %s", text)
 	}
 	if c := explain.Compare(explainDrv(t, f, a.Path), explainDrv(t, f, a.Path)); c.First() != nil {
 		t.Errorf("equal derivations differ in %+v", c.First())
+	}
+}
+
+// Subjects with bytes that are not UTF-8 stay different in JSON, and only the full text has long names.
+func TestCompareForms(t *testing.T) {
+	f := fakePackages{t, texts{}}
+	name := strings.Repeat("x", 190)
+	a := explainDrv(t, f, f.add("tool", "1", f.add(name, "1")).Path)
+	b := explainDrv(t, f, f.add("tool", "1", f.add(name, "2")).Path)
+	a.Subject, b.Subject = "\xfe", "\xff"
+	c := explain.Compare(a, b)
+	if text, err := json.Marshal(c); err != nil || !strings.HasPrefix(string(text), `{"a":"\\xfe","b":"\\xff",`) {
+		t.Errorf("%.40s, %v", text, err)
+	}
+	for full, want := range map[bool]int{false: 0, true: 2} {
+		text := string(c.AppendText(nil, &explain.TextOptions{Full: full}))
+		if n := strings.Count(text, "in /nix/store/"); n == 0 || strings.Count(text, name+".drv (hashed)") != want {
+			t.Errorf("full %v: %s", full, text)
+		}
 	}
 }
 

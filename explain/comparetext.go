@@ -10,8 +10,11 @@ import (
 
 // AppendText appends the comparison as text to dst: each step that differs with the bytes around the first difference, and the
 // steps that follow from earlier ones by name. All bytes of the explained objects are escaped.
-func (c *Comparison) AppendText(dst []byte, color bool) []byte {
-	p := textPrinter{dst: dst, options: &TextOptions{Color: color}}
+func (c *Comparison) AppendText(dst []byte, o *TextOptions) []byte {
+	if o == nil {
+		o = &TextOptions{}
+	}
+	p := textPrinter{dst: dst, options: o}
 	p.line(0, p.paint(red, "- "+printable.Line(c.A)))
 	p.line(0, p.paint(green, "+ "+printable.Line(c.B)))
 	equal := 0
@@ -77,7 +80,7 @@ func reasonOf(in *Input) string {
 	return " (" + in.Reason + ")"
 }
 
-// fileOf returns what a file in an archive is, after a colon, and "" for other inputs.
+// fileOf returns the description of a file in an archive after a colon, and "" for other inputs.
 func fileOf(s *StepComparison, in *Input) string {
 	if s.Name != StepArchive {
 		return ""
@@ -125,5 +128,5 @@ func (c *Comparison) MarshalJSON() ([]byte, error) {
 		B     string           `json:"b"`
 		Equal bool             `json:"equal"`
 		Steps []StepComparison `json:"steps"`
-	}{c.A, c.B, c.First() == nil, steps})
+	}{jsonName(c.A), jsonName(c.B), c.First() == nil, steps})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 
 	"pix/nar"
 	"pix/nixhash"
@@ -15,7 +14,7 @@ import (
 // objectContents are the contents of an object, whose hash is in its content address.
 type objectContents struct {
 	text    string
-	known   bool   // whether text is the text that is hashed; a large object and a git tree have none
+	known   bool   // text is the text that is hashed; false for a large object and a git tree
 	problem string // why no object has this content address, or ""
 }
 
@@ -29,7 +28,8 @@ func readContents(info *store.PathInfo, archive io.Reader) (c objectContents, er
 		return c, err
 	}
 	if info.CA.Method() == storepath.NAR {
-		return objectContents{text: archiveText(info, string(b)), known: true}, nil
+		text, err := archiveText(info, b)
+		return objectContents{text: text, known: err == nil}, err
 	}
 	r := nar.NewReader(bytes.NewReader(b))
 	entry, err := r.Next()
@@ -59,31 +59,23 @@ func readContents(info *store.PathInfo, archive io.Reader) (c objectContents, er
 	return objectContents{text: string(file), known: true}, nil
 }
 
-// archiveText returns the text that is hashed for an archive: the archive itself, or, if the object refers to itself, with zeros in
-// place of its hash part. Nix up to 2.16 and from 2.35 on then appends the offsets of the hash part.
-func archiveText(info *store.PathInfo, archive string) string {
+// archiveText returns the text that is hashed for an archive: the archive itself, or, if the object refers to itself, the one of the two
+// forms of [nar.ContentHashes] that has the hash in the content address.
+func archiveText(info *store.PathInfo, archive []byte) (string, error) {
 	if !referencesOf(info).Self {
-		return archive
+		return string(archive), nil
 	}
-	part := info.Path.HashPart()
-	var offsets strings.Builder
-	for at := 0; ; {
-		next := strings.Index(archive[at:], part)
-		if next < 0 {
-			break
-		}
-		at += next
-		fmt.Fprintf(&offsets, "|%d", at)
-		at += len(part)
+	plain, withOffsets, err := nar.ModuloTexts(archive, info.Path.HashPart())
+	if err != nil {
+		return "", err
 	}
-	text := strings.ReplaceAll(archive, part, strings.Repeat("\x00", len(part)))
-	if withOffsets := text + offsets.String(); nixhash.Sum(info.CA.Hash().Algorithm(), []byte(withOffsets)) == info.CA.Hash() {
-		return withOffsets
+	if h := info.CA.Hash(); withOffsets != nil && nixhash.Sum(h.Algorithm(), withOffsets) == h {
+		return string(withOffsets), nil
 	}
-	return text
+	return string(plain), nil
 }
 
-// whyContent says of what the hash of a content address is computed.
+// whyContent has for each method the reason of the step for the contents.
 var whyContent = map[storepath.Method]string{
 	storepath.Text: "The hash of a text is the SHA-256 of its bytes.",
 	storepath.Flat: "With the method flat, the hash is computed from the bytes of the file.",
@@ -91,7 +83,7 @@ var whyContent = map[storepath.Method]string{
 	storepath.Git:  "With the method git, the hash is the hash of the git blob or tree.",
 }
 
-// addContent adds the step for the hash of the contents, and returns its number.
+// addContent adds the step for the hash of the contents, and returns its number. Unless the text is known, the step begins with the hash.
 func (e *Explanation) addContent(output string, ca storepath.ContentAddress, text string, known bool) int {
 	s := Step{
 		Name: StepContent, Output: output, Op: OpJoin, Text: ca.Hash().Base16(), Title: "The hash of the contents", Why: whyContent[ca.Method()],

@@ -104,10 +104,7 @@ func (e *Explanation) addDrvPath(path storepath.Path, d *derivation.Derivation, 
 	if err != nil {
 		return err
 	}
-	inputs := []Input{e.from("SHA-256 of the text", text)}
-	for _, p := range references {
-		inputs = append(inputs, Input{Name: "reference", Value: string(p)})
-	}
+	inputs := append([]Input{e.from("SHA-256 of the text", text)}, referenceInputs(references)...)
 	e.check("the path of the derivation", e.addPath("", fingerprint, d.Dir, name, inputs...), string(path))
 	return nil
 }

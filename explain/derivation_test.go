@@ -11,6 +11,7 @@ import (
 	"pix/derivation"
 	"pix/explain"
 	"pix/internal/testenv"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -97,6 +98,28 @@ func TestDerivationWithWrongPath(t *testing.T) {
 	e := explainDrv(t, texts{greetingPath: text}, greetingPath)
 	if len(e.Problems) != 3 || !strings.Contains(e.Problems[1], "/nix/store/bi0l335fv146bda2c22180y58dspds10-greeting") {
 		t.Errorf("problems: %q", e.Problems)
+	}
+}
+
+// A derivation that lacks the path of an output, or has one that is not known yet, is explained, and the difference is a problem.
+func TestDerivationWithoutPath(t *testing.T) {
+	f := fakePackages{t, texts{}}
+	floating := &derivation.Derivation{Name: "floating", Dir: storepath.DefaultDir, Platform: "x", Builder: "x"}
+	floating.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
+	blank, early := f.add("tool", "1"), f.add("tool", "1", f.finish(floating))
+	blank.Outputs.Set("out", derivation.DeferredOutput())
+	early.Env.Set("out", farewellPath)
+	for _, c := range []struct {
+		d    explain.Drv
+		want string
+	}{{blank, "-tool', but none is recorded"}, {early, "the path of the output 'out' is not known, but '" + farewellPath + "' is recorded"}} {
+		e, err := explain.Derivation(t.Context(), c.d.Path, c.d.Derivation, f, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(e.Problems) == 0 || !strings.Contains(e.Problems[0], c.want) {
+			t.Errorf("the problems are %q, want %q", e.Problems, c.want)
+		}
 	}
 }
 

@@ -5,7 +5,8 @@
 //
 //   - [Derivation] explains a .drv file: its fields, the text in which the outputs are blank and the inputs replaced, its modulo
 //     hash, and the path of each output.
-//   - [Path] explains the path of a content-addressed object.
+//   - [Path] explains the path of a content-addressed object, and [PathIn] of one in a store. [Output] explains the path of an output by
+//     its deriver.
 //   - [Signature] explains which keys have signed a path, and [NAR] the hash of an archive.
 //   - [Hash] explains the spellings of a hash.
 //

@@ -30,7 +30,7 @@ type Step struct {
 	Inputs []Input // the values that the text contains
 	Op     Op
 	Text   string // the exact bytes to which Op is applied
-	Result string // digests are in lower-case hex
+	Result string // of Op for Text; a digest is in lower-case hex
 }
 
 // A StepName identifies a step. The steps of two explanations with the same name and output correspond to each other.
@@ -71,7 +71,7 @@ type Input struct {
 	Name   string
 	Value  string
 	From   int    // the number of the step whose result is the value, counted from 1; 0 for a given value
-	Reason string // for an input derivation, a [Reason]; else ""
+	Reason string // for an input derivation, one of [ReasonHashed] and others; else ""
 	Note   string // more about the value, or ""
 
 	contents [2]int64 // the offsets at which the contents of a file in an archive begin and end
@@ -139,6 +139,15 @@ func (s *Step) input(name string) string {
 		}
 	}
 	return ""
+}
+
+// referenceInputs returns references as inputs.
+func referenceInputs(references []storepath.Path) []Input {
+	inputs := make([]Input, len(references))
+	for i, p := range references {
+		inputs[i] = Input{Name: "reference", Value: string(p)}
+	}
+	return inputs
 }
 
 // from returns the result of a step as an input of another one.

@@ -87,7 +87,7 @@ func TestCompareSignaturesOfOneName(t *testing.T) {
 	if first == nil || first.Output != "good-1" || first.Results != [2]string{"valid", "unknown"} {
 		t.Errorf("the first difference is %+v", first)
 	}
-	if text := string(c.AppendText(nil, false)); !strings.Contains(text, "A signature (good-1): has another result\n   - valid\n   + unknown\n") {
+	if text := string(c.AppendText(nil, nil)); !strings.Contains(text, "A signature (good-1): has another result\n   - valid\n   + unknown\n") {
 		t.Errorf("the text is %s", text)
 	}
 }
@@ -309,7 +309,7 @@ func TestDeferredByLyingStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	computed := stepOf(t, e, explain.StepPath, "out").Result
-	if want := "the path of the built output 'out' is '" + computed + "', but the subject has '" + lie + "'"; !slices.Equal(e.Problems, []string{want}) {
+	if want := "the path of the built output 'out' is '" + computed + "', but '" + lie + "' is recorded"; !slices.Equal(e.Problems, []string{want}) {
 		t.Errorf("the problems are %q, want %q", e.Problems, want)
 	}
 }

@@ -18,7 +18,7 @@ const (
 	ReasonUnused   = "unused"   // no output of the input is used, so the text has no entry for it
 )
 
-// A drvInputs has the closure of the inputs of a derivation.
+// A drvInputs is the closure of the inputs of a derivation, with their hashes.
 type drvInputs struct {
 	closure *derivation.Closure
 	hashes  derivation.InputHashes
@@ -92,7 +92,7 @@ func (in drvInputs) replacements(d *derivation.Derivation) (all []Input, err err
 	return all, nil
 }
 
-// reason returns how the hash of an input follows.
+// reason returns the reason for the hash of an input, and a note for people.
 func (in drvInputs) reason(path storepath.Path, hash derivation.ModuloHash) (reason, note string) {
 	d, ok := in.closure.Get(path)
 	if !ok {
@@ -105,7 +105,7 @@ func (in drvInputs) reason(path storepath.Path, hash derivation.ModuloHash) (rea
 		}
 	}
 	if hash.Deferred {
-		return ReasonDeferred, "its outputs are unknown until it is built, so the paths of all that depend on it are, too"
+		return ReasonDeferred, "its outputs are unknown until it is built, and so are the paths of everything that depends on it"
 	}
 	return ReasonHashed, ""
 }

@@ -8,8 +8,8 @@ type textPart struct {
 	from int // the number of the step; 0 for a literal part
 }
 
-// parts splits the text of a step at the results of earlier steps. A derivation may have thousands of outputs, so the time does not
-// depend on the number of results for each byte of the text.
+// parts splits the text of a step at the results of earlier steps. A derivation may have thousands of outputs, so it does not search
+// the text for each result.
 func (s *Step) parts() (parts []textPart) {
 	index := s.resultIndex()
 	if index == nil {
@@ -29,7 +29,7 @@ func (s *Step) parts() (parts []textPart) {
 	return literalPart(parts, s.Text[start:])
 }
 
-// occurring returns the inputs from earlier steps that the text contains. A text need not have the placeholder of an output.
+// occurring returns the inputs from earlier steps that the text contains. A derivation need not mention the placeholder of an output.
 func (s *Step) occurring() (inputs []Input) {
 	seen := map[int]bool{}
 	for _, part := range s.parts() {

@@ -57,10 +57,16 @@ func (e *NoContentAddressError) Error() string {
 	return fmt.Sprintf("'%s' has no content address, so its path follows from its deriver", e.Path)
 }
 
-// check adds a problem unless a computed value is the expected one.
-func (e *Explanation) check(what, computed, expected string) {
-	if computed != expected {
-		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but the subject has '%s'", what, computed, expected))
+// check adds a problem unless a computed value is the recorded one. A value that is not known or not recorded is "".
+func (e *Explanation) check(what, computed, recorded string) {
+	switch {
+	case computed == recorded:
+	case computed == "":
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is not known, but '%s' is recorded", what, recorded))
+	case recorded == "":
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but none is recorded", what, computed))
+	default:
+		e.Problems = append(e.Problems, fmt.Sprintf("%s is '%s', but '%s' is recorded", what, computed, recorded))
 	}
 }
 
@@ -88,10 +94,7 @@ func (e *Explanation) addContentAddress(output string, dir storepath.Dir, name s
 		return "", err
 	}
 	if ca.Method() == storepath.Text || ca.Method() == storepath.NAR && ca.Hash().Algorithm() == nixhash.SHA256 {
-		inputs := []Input{e.from("hash of the contents", content)}
-		for _, p := range references.Others {
-			inputs = append(inputs, Input{Name: "reference", Value: string(p)})
-		}
+		inputs := append([]Input{e.from("hash of the contents", content)}, referenceInputs(references.Others)...)
 		if references.Self {
 			inputs = append(inputs, Input{Name: "reference", Value: "self", Note: "the object refers to itself"})
 		}

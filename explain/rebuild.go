@@ -9,10 +9,10 @@ import (
 	"pix/storepath"
 )
 
-// A Rebuild says why the outputs of a derivation have other paths than the outputs of an older one.
+// A Rebuild explains why the outputs of a derivation have other paths than the outputs of an older one.
 type Rebuild struct {
 	Old, New storepath.Path
-	// Same says that the outputs have the same paths, so nothing has to be built again, whatever else differs.
+	// Same is true if the outputs have the same paths, so nothing has to be built again. The derivations may still differ.
 	Same bool
 	// Causes are the differences that follow from no other and change the paths of the outputs.
 	Causes []RootCause

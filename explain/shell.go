@@ -29,8 +29,8 @@ func (e *LargeTextError) Error() string {
 	return fmt.Sprintf("the text of the step '%s' has %d bytes, and a script contains at most %d of a text", e.Step, e.Size, maxWord)
 }
 
-// Script returns a script for a POSIX shell that computes each step with the tools of coreutils, b3sum for BLAKE3, and openssl for
-// signatures, and prints the store paths, and the other results that no step uses, one per line. The values without a step are given.
+// Script returns a script for a POSIX shell that computes each step with coreutils, b3sum for BLAKE3, and openssl for signatures. It
+// prints the store paths, and the other results that no step uses, one per line. Values that no step computes stand in the script.
 //
 // The bytes of the explained object are only in words in single quotes that printf writes, where everything except letters,
 // digits and harmless punctuation is an octal escape. So no text can run a command. A text of more than 64 KiB is in one of the
@@ -137,7 +137,7 @@ verified() {
 tmp=$(mktemp -d)
 trap 'rm -r "$tmp"' EXIT`
 
-// keyPrefix is what DER, the form of keys for openssl, has before the 32 bytes of an ed25519 public key.
+// keyPrefix is the beginning of an ed25519 public key in DER, the form of keys for openssl. The 32 bytes of the key follow.
 const keyPrefix = "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
 
 // verify writes the commands that verify a signature.
@@ -160,7 +160,7 @@ func (w *scriptWriter) verify(name, text string, s *Step) error {
 	return nil
 }
 
-// A scriptWriter writes a script.
+// A scriptWriter writes the script of an explanation. Texts of more than maxWord bytes are files in dir.
 type scriptWriter struct {
 	explanation *Explanation
 	dir         string

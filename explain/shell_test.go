@@ -13,6 +13,7 @@ import (
 
 	"pix/derivation"
 	"pix/explain"
+	"pix/nixhash"
 	"pix/storepath"
 )
 
@@ -159,7 +160,7 @@ func FuzzScript(f *testing.F) {
 	f.Add("'; touch pwned; '", "\n", "out'$x")
 	f.Fuzz(func(t *testing.T, a, b, output string) {
 		d := &derivation.Derivation{Name: "hostile", Dir: storepath.DefaultDir, Platform: a, Builder: b, Args: []string{a + b}}
-		d.Outputs.Set(output, derivation.FloatingOutput(storepath.NAR, 3))
+		d.Outputs.Set(output, derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
 		d.Env.Set(b, a)
 		e, err := explain.Derivation(t.Context(), "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hostile.drv", d, texts{}, nil)
 		if err != nil {
@@ -179,7 +180,7 @@ func FuzzScript(f *testing.F) {
 
 func TestLargeText(t *testing.T) {
 	d := &derivation.Derivation{Name: "large", Dir: storepath.DefaultDir, Platform: "x", Builder: "x", Args: []string{strings.Repeat("long ", 20_000)}}
-	d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, 3))
+	d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
 	path, err := d.Path()
 	if err != nil {
 		t.Fatal(err)

@@ -57,9 +57,7 @@ func (e *Explanation) addSigned(info *store.PathInfo, fingerprint string) {
 		{Name: "NAR hash", Value: info.NARHash.WithNix32(), Note: "the hash of the archive"},
 		{Name: "NAR size", Value: strconv.FormatUint(info.NARSize, 10)},
 	}
-	for _, p := range info.References {
-		inputs = append(inputs, Input{Name: "reference", Value: string(p)})
-	}
+	inputs = append(inputs, referenceInputs(info.References)...)
 	e.add(Step{
 		Name: StepSigned, Op: OpJoin, Text: fingerprint, Inputs: inputs,
 		Title: "The signed text",

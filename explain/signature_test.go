@@ -32,10 +32,9 @@ func signedInfo(t *testing.T) (*store.PathInfo, signature.KeySet) {
 			keys[name] = key.Public()
 		}
 	}
-	for i, s := range info.Signatures {
+	for _, s := range info.Signatures {
 		if rest, ok := strings.CutPrefix(s, "good-1:"); ok {
 			info.Signatures = append(info.Signatures, "other-1:"+rest) // by another key than its name says
-			info.Signatures[i] = s
 		}
 	}
 	info.Signatures = append(info.Signatures, "malformed")

@@ -28,8 +28,8 @@
 // [Listing] with [ReadListing] or [Index]; [FS] reads single files with it.
 //
 // A [Hasher], a [Lister] and a [RefScanner] are writers: io.MultiWriter combines them to
-// process a stream in one pass. [Rewriter] and [ModuloHasher] are for objects that contain
-// their own path.
+// process a stream in one pass. [Rewriter], [ModuloHasher] and [ModuloTexts] are for objects
+// that contain their own path.
 //
 // # In which order to read
 //

@@ -1,8 +1,10 @@
 package nar
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash"
+	"io"
 	"strconv"
 	"strings"
 
@@ -52,8 +54,58 @@ type ContentHashes struct {
 // contains its own path. Because the path depends on the hash, the hash must not depend on the
 // path: NUL bytes are hashed instead of the object's own hash part.
 type ModuloHasher struct {
-	hasher   *Hasher
-	rewriter *Rewriter
+	hasher *Hasher
+	text   *moduloWriter
+}
+
+// NewModuloHasher returns a ModuloHasher with the given algorithm, which must be valid, for an
+// object with the given hash part. It returns an error if hashPart is not a hash part.
+func NewModuloHasher(algo nixhash.Algorithm, hashPart string) (*ModuloHasher, error) {
+	h := &ModuloHasher{hasher: NewHasher(algo)}
+	var err error
+	h.text, err = newModuloWriter(h.hasher, hashPart)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Write implements io.Writer. It never fails.
+func (h *ModuloHasher) Write(p []byte) (int, error) { return h.text.rewriter.Write(p) }
+
+// Finish returns the hashes. It must be called once, after the whole archive was written.
+func (h *ModuloHasher) Finish() ContentHashes {
+	h.text.rewriter.Close() // cannot fail, because a Hasher never does
+	hashes := ContentHashes{Plain: h.hasher.Hash(), Size: h.hasher.Size(), Mentions: h.text.mentions}
+	if h.text.writeOffsets() {
+		hashes.WithOffsets = h.hasher.Hash()
+	}
+	return hashes
+}
+
+// ModuloTexts returns the texts that a [ModuloHasher] hashes for an archive in memory: plain for
+// ContentHashes.Plain, and withOffsets for ContentHashes.WithOffsets, or nil where that is the zero
+// Hash. The texts share memory. It returns an error if hashPart is not a hash part.
+func ModuloTexts(archive []byte, hashPart string) (plain, withOffsets []byte, err error) {
+	var b bytes.Buffer
+	w, err := newModuloWriter(&b, hashPart)
+	if err != nil {
+		return nil, nil, err
+	}
+	w.rewriter.Write(archive) // cannot fail, because a Buffer never does
+	w.rewriter.Close()
+	complete := w.writeOffsets()
+	plain = b.Bytes()[:len(archive):len(archive)]
+	if !complete {
+		return plain, nil, nil
+	}
+	return plain, b.Bytes(), nil
+}
+
+// A moduloWriter writes the text that a [ModuloHasher] hashes. Its dst must never fail.
+type moduloWriter struct {
+	dst      io.Writer
+	rewriter *Rewriter // writes to dst
 
 	mentions uint64
 	offsets  []byte // distance of each mention from the previous one, as varints
@@ -64,51 +116,39 @@ type ModuloHasher struct {
 // of nothing but mentions. A mention takes one or two bytes.
 const maxOffsets = 4 << 20
 
-// NewModuloHasher returns a ModuloHasher with the given algorithm, which must be valid, for an
-// object with the given hash part. It returns an error if hashPart is not a hash part.
-func NewModuloHasher(algo nixhash.Algorithm, hashPart string) (*ModuloHasher, error) {
-	h := &ModuloHasher{hasher: NewHasher(algo)}
+func newModuloWriter(dst io.Writer, hashPart string) (*moduloWriter, error) {
+	w := &moduloWriter{dst: dst}
 	var err error
-	h.rewriter, err = NewRewriter(h.hasher, map[string]string{hashPart: strings.Repeat("\x00", hashLen)})
+	w.rewriter, err = NewRewriter(dst, map[string]string{hashPart: strings.Repeat("\x00", hashLen)})
 	if err != nil {
 		return nil, err
 	}
-	h.rewriter.onMatch = h.mention
-	return h, nil
+	w.rewriter.onMatch = w.mention
+	return w, nil
 }
 
 // mention records a mention.
-func (h *ModuloHasher) mention(offset uint64) {
-	h.mentions++
-	if len(h.offsets) <= maxOffsets {
-		h.offsets = binary.AppendUvarint(h.offsets, offset-h.last)
-		h.last = offset
+func (w *moduloWriter) mention(offset uint64) {
+	w.mentions++
+	if len(w.offsets) <= maxOffsets {
+		w.offsets = binary.AppendUvarint(w.offsets, offset-w.last)
+		w.last = offset
 	}
 }
 
-// Write implements io.Writer. It never fails.
-func (h *ModuloHasher) Write(p []byte) (int, error) { return h.rewriter.Write(p) }
-
-// Finish returns the hashes. It must be called once, after the whole archive was written.
-func (h *ModuloHasher) Finish() ContentHashes {
-	h.rewriter.Close() // cannot fail, because a Hasher never does
-	hashes := ContentHashes{Plain: h.hasher.Hash(), Size: h.hasher.Size(), Mentions: h.mentions}
-	if h.mentions == 0 {
-		hashes.WithOffsets = hashes.Plain
-	} else if len(h.offsets) <= maxOffsets {
-		h.writeOffsets()
-		hashes.WithOffsets = h.hasher.Hash()
+// writeOffsets writes "|" and the offset of each mention. It writes nothing and returns false if
+// not all offsets were kept.
+func (w *moduloWriter) writeOffsets() bool {
+	if len(w.offsets) > maxOffsets {
+		return false
 	}
-	return hashes
-}
-
-func (h *ModuloHasher) writeOffsets() {
 	var text []byte
 	offset := uint64(0)
-	for rest := h.offsets; len(rest) > 0; {
+	for rest := w.offsets; len(rest) > 0; {
 		distance, n := binary.Uvarint(rest)
 		offset, rest = offset+distance, rest[n:]
 		text = strconv.AppendUint(append(text[:0], '|'), offset, 10)
-		h.hasher.Write(text)
+		w.dst.Write(text)
 	}
+	return true
 }

@@ -247,6 +247,20 @@ func TestModuloHasherOffsets(t *testing.T) {
 			t.Errorf("in pieces of %d bytes: %+v, want %v and %d mentions", size, got, want, mentions)
 		}
 	}
+	for _, text := range []string{text, "no mention", ""} {
+		plain, withOffsets, err := nar.ModuloTexts([]byte(text), part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := nar.NewModuloHasher(nixhash.SHA256, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(m, text)
+		if h := m.Finish(); nixhash.Sum(nixhash.SHA256, plain) != h.Plain || nixhash.Sum(nixhash.SHA256, withOffsets) != h.WithOffsets {
+			t.Errorf("the texts of %.20q have other hashes", text)
+		}
+	}
 }
 
 // The memory for the offsets of mentions is limited.

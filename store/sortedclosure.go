@@ -28,15 +28,15 @@ func SortedClosure(ctx context.Context, s Store, roots ...storepath.Path) ([]sto
 	return sortedClosure(ctx, s, roots, closureChunk)
 }
 
-// sortedClosure is [SortedClosure], and holds at most most infos.
-func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, most int) ([]storepath.Path, iter.Seq2[*PathInfo, error], error) {
+// sortedClosure is [SortedClosure], and holds at most maxHeld infos.
+func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, maxHeld int) ([]storepath.Path, iter.Seq2[*PathInfo, error], error) {
 	if paths, infos, ok, err := querySortedClosure(ctx, s, roots); ok {
 		return paths, infos, err
 	}
 	w := newWalk(s)
-	held := make([]*PathInfo, 0, min(most, len(roots)))
+	held := make([]*PathInfo, 0, min(maxHeld, len(roots)))
 	err := w.each(ctx, s, roots, func(info *PathInfo) bool {
-		if w.found.len() <= most {
+		if w.found.len() <= maxHeld {
 			held = append(held, info)
 		}
 		return true
@@ -45,7 +45,7 @@ func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, most in
 		return nil, nil, err
 	}
 	paths := w.found.sortedPaths()
-	if len(paths) > most {
+	if len(paths) > maxHeld {
 		return paths, LookUp(ctx, s, paths), nil
 	}
 	slices.SortFunc(held, func(a, b *PathInfo) int { return cmp.Compare(a.Path, b.Path) })
@@ -58,7 +58,7 @@ func sortedClosure(ctx context.Context, s Store, roots []storepath.Path, most in
 	}, nil
 }
 
-// querySortedClosure uses a [SortedClosureQuerier], and reports whether s is one that can answer.
+// querySortedClosure uses s as a [SortedClosureQuerier]. ok is false if s is none, or if only a walk can check the limits.
 func querySortedClosure(ctx context.Context, s Store, roots []storepath.Path) (paths []storepath.Path, infos iter.Seq2[*PathInfo, error], ok bool, err error) {
 	limits := LimitsOf(s)
 	q, ok := As[SortedClosureQuerier](s)

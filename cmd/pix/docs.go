@@ -24,7 +24,7 @@ func newDocs(a *app) *cobra.Command {
 		Short: "Print the documentation of pix",
 		Long: `Print the pages about pix, which are part of the program. Without arguments, print the table of
 contents, in the order in which to read the pages. With PAGE, print the page, and with SECTION only
-the section with this anchor and those below it. On a terminal, text is filled into its columns.
+the section with this anchor and those below it. On a terminal, text is wrapped to its width.
 
 With --search, the arguments are words. Print the sections that have all of them, or the most of
 them, the best first: a line with PAGE#SECTION, and a few words of the text. The exit code is 1 if

@@ -44,17 +44,18 @@ For a HASH in any spelling: all spellings. For a FILE whose name ends in .narinf
 For a FILE whose name ends in .nar, and with --archive for a path: the files in the archive with the
 offsets of their contents, and its hash.
 
-With --against, it prints the first step in which two computations differ, down to the byte, and the
-steps that follow from it. --why-rebuilt compares two derivations with all their inputs, and prints
-the differences that cause the rebuild, apart from the derivations that are built again only because
-of their inputs. --affects prints the derivations on which the outputs of DRV depend, and those that
-are only needed for the build. For these the exit code is 1 if something differs.
+With --against, it prints the first step in which two computations differ, with the bytes around the
+first difference, and the steps that follow from it. --why-rebuilt compares two derivations with all
+their inputs, and prints the differences that cause the rebuild, apart from the derivations that are
+built again only because of their inputs. With one of these flags the exit code is 1 if something
+differs. --affects prints the derivations whose change changes the output paths of DRV, and those
+that are only needed for the build.
 
 --commands prints a shell script that computes each step with coreutils (b3sum for BLAKE3, openssl
-for signatures), and prints the results. Bytes of the explained object can run no command: they are
-escaped in words that printf writes. Long texts are cut: --full, --json and --commands have all of
-them. The exit code is 1 if a computed path is not the one in the store or in the derivation, or if
-no trusted key has signed a path that is not content-addressed.`,
+for signatures), and prints the results. The script is safe to run: the bytes of the explained
+object are escaped, so they cannot run a command. Long texts are cut, except with --full, --json and
+--commands. The exit code is 1 if a computed path is not the one in the store or in the derivation,
+or if no trusted key has signed a path that is not content-addressed.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
 			"  pix explain --commands /nix/store/...-source | sh\n" +
 			"  pix explain --signatures /nix/store/...-hello\n" +
@@ -87,7 +88,7 @@ func (o *explainOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags.BoolVar(&o.signatures, "signatures", false, "explain the signatures of a path")
 	flags.StringVar(&o.against, "against", "", "compare with the explanation of `OTHER`")
 	flags.StringVar(&o.whyRebuilt, "why-rebuilt", "", "print why DRV is built again after the derivation `OLD`")
-	flags.BoolVar(&o.affects, "affects", false, "print which derivations affect the outputs of DRV")
+	flags.BoolVar(&o.affects, "affects", false, "print which derivations affect the output paths of DRV")
 	flags.StringArrayVar(&o.keys.keys, "trusted-public-keys", nil, "public `keys`, with spaces between them, instead of the ones of nix.conf")
 	completeFlag(cmd, "files", completeDirs)
 	completeFlag(cmd, "against", a.completeInstallables)
@@ -149,7 +150,7 @@ func (a *app) explain(ctx context.Context, src *drvSource, arg string, o *explai
 		return err
 	}
 	c := explain.Compare(other, e)
-	if err := a.printEither(string(c.AppendText(nil, a.textOptions(o).Color)), c, o.asJSON); err != nil {
+	if err := a.printEither(string(c.AppendText(nil, a.textOptions(o))), c, o.asJSON); err != nil {
 		return err
 	}
 	if c.First() != nil {

@@ -14,7 +14,7 @@ func (a *app) explainRebuild(ctx context.Context, src *drvSource, old, current s
 		if err != nil {
 			return err
 		}
-		both[i] = explain.Drv{Path: d.path, Derivation: d.Derivation, Inputs: d.inputs}
+		both[i] = d.explained()
 	}
 	r, err := explain.WhyRebuilt(ctx, both[0], both[1])
 	if err != nil {
@@ -35,7 +35,7 @@ func (a *app) explainInfluence(ctx context.Context, src *drvSource, arg string, 
 	if err != nil {
 		return err
 	}
-	i, err := explain.Affects(ctx, explain.Drv{Path: d.path, Derivation: d.Derivation, Inputs: d.inputs})
+	i, err := explain.Affects(ctx, d.explained())
 	if err != nil {
 		return err
 	}

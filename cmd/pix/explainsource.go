@@ -10,7 +10,6 @@ import (
 	"pix/derivation"
 	"pix/explain"
 	"pix/store"
-	"pix/storepath"
 )
 
 // explainName explains a name of a store object: a content-addressed object itself, and otherwise its deriver.
@@ -26,7 +25,7 @@ func explainName(ctx context.Context, src *drvSource, arg string, n storeName) (
 	if err != nil {
 		return nil, err
 	}
-	e, err := explainContents(ctx, src, info)
+	e, err := explain.PathIn(ctx, src.store, info)
 	if !errors.As(err, new(*explain.NoContentAddressError)) {
 		return e, err
 	}
@@ -34,31 +33,7 @@ func explainName(ctx context.Context, src *drvSource, arg string, n storeName) (
 	if err != nil {
 		return nil, err
 	}
-	outputs, err := outputsAt(ctx, src, d, info.Path)
-	if err != nil {
-		return nil, err
-	}
-	e, err = explainRead(ctx, src, d, outputs)
-	if err == nil && !mayHaveOutput(e, d, info.Path) {
-		e.Problems = append(e.Problems, fmt.Sprintf("'%s' is the deriver of '%s', but has no output with this path", d.path, info.Path))
-	}
-	return e, err
-}
-
-// mayHaveOutput reports whether the explanation of a derivation has the path of an output, or an output whose path is not known.
-func mayHaveOutput(e *explain.Explanation, d *sourceDrv, path storepath.Path) bool {
-	computed := map[string]string{}
-	for _, s := range e.Steps {
-		if s.Name == explain.StepPath {
-			computed[s.Output] = s.Result
-		}
-	}
-	for name := range d.Outputs.Keys() {
-		if result, ok := computed[name]; !ok || result == string(path) {
-			return true
-		}
-	}
-	return false
+	return explain.Output(ctx, info.Path, d.explained(), d.explainOptions(src, nil))
 }
 
 // explainDigits explains digits that are the hash part of a path of the store, or else a digest. An MD5 in base 16 and a SHA-1 in base
@@ -77,19 +52,6 @@ func explainDigits(ctx context.Context, src *drvSource, arg string, n storeName)
 	return nil, err
 }
 
-// explainContents explains a content-addressed object, with its contents if they are small.
-func explainContents(ctx context.Context, src *drvSource, info *store.PathInfo) (*explain.Explanation, error) {
-	if info.CA.IsZero() || info.NARSize > explain.MaxContents {
-		return explain.Path(info, nil)
-	}
-	archive, err := store.ReadNAR(ctx, src.store, info.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer archive.Close()
-	return explain.Path(info, archive)
-}
-
 // explainDerivation explains a derivation, or some outputs of it.
 func explainDerivation(ctx context.Context, src *drvSource, arg string, outputs []string) (*explain.Explanation, error) {
 	d, err := src.readNamed(ctx, arg)
@@ -101,11 +63,17 @@ func explainDerivation(ctx context.Context, src *drvSource, arg string, outputs 
 			return nil, fmt.Errorf("derivation '%s' does not have an output named '%s'", d.path, output)
 		}
 	}
-	return explainRead(ctx, src, d, outputs)
+	return explain.Derivation(ctx, d.path, d.Derivation, d.inputs, d.explainOptions(src, outputs))
 }
 
-func explainRead(ctx context.Context, src *drvSource, d *sourceDrv, outputs []string) (*explain.Explanation, error) {
-	return explain.Derivation(ctx, d.path, d.Derivation, d.inputs, &explain.DerivationOptions{Outputs: outputs, Text: d.text, Store: src.store})
+// explained returns the derivation for package explain.
+func (d *sourceDrv) explained() explain.Drv {
+	return explain.Drv{Path: d.path, Derivation: d.Derivation, Inputs: d.inputs}
+}
+
+// explainOptions returns the options for explaining some outputs of the derivation. Nil means all.
+func (d *sourceDrv) explainOptions(src *drvSource, outputs []string) *explain.DerivationOptions {
+	return &explain.DerivationOptions{Outputs: outputs, Text: d.text, Store: src.store}
 }
 
 // namedOutputs returns the outputs that a derived path names, or nil for all of them.
@@ -115,26 +83,6 @@ func namedOutputs(path derivation.DerivedPath) ([]string, error) {
 		return nil, nil
 	}
 	return slices.Collect(built.Outputs.Names().All()), nil
-}
-
-// outputsAt returns the outputs of a derivation that have a path, which may be known only to the store. It returns nil, for all
-// outputs, if there are none.
-func outputsAt(ctx context.Context, src *drvSource, d *sourceDrv, path storepath.Path) (outputs []string, err error) {
-	for name, o := range d.Outputs.All() {
-		if o.Path() == path {
-			return []string{name}, nil
-		}
-	}
-	known, err := store.OutputMap(ctx, src.store, d.path)
-	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errors.ErrUnsupported) {
-		return nil, err
-	}
-	for name, p := range known {
-		if p == path {
-			return []string{name}, nil
-		}
-	}
-	return nil, nil
 }
 
 // pathInfo returns the info of the store object that a name stands for.

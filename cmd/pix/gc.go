@@ -80,7 +80,7 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 	}
 	if o.explain {
 		if o.dryRun || o.maxFreed != "" || len(args) == 0 {
-			return &usageError{errors.New("--explain takes paths, and no other flag but --json")}
+			return &usageError{errors.New("--explain takes paths, and no other flag except --json")}
 		}
 		return a.explainLiveness(cmd.Context(), args, o.asJSON)
 	}

@@ -34,25 +34,26 @@ func (a *app) logsToPush(ctx context.Context, s store.Store) (openLog, error) {
 	return r.BuildLog, nil
 }
 
-// pushLog copies the build log of a derivation if there is one. A log that cannot be read is a warning: no attempt would help.
+// pushLog copies the build log of a derivation if there is one. A log that cannot be read is a warning, because another attempt would
+// not help.
 func (p *pusher) pushLog(ctx context.Context, dst store.Store, drv storepath.Path) error {
 	log, err := p.log(ctx, drv)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return p.leaveLog(ctx, drv, err)
+		return p.skipLog(ctx, drv, err)
 	}
 	defer log.Close()
 	read := &watchedReader{src: log}
 	if err := store.AddBuildLog(ctx, dst, drv, read); read.err == nil {
 		return err
 	}
-	return p.leaveLog(ctx, drv, read.err)
+	return p.skipLog(ctx, drv, read.err)
 }
 
-// leaveLog warns of a log that is left out.
-func (p *pusher) leaveLog(ctx context.Context, drv storepath.Path, err error) error {
+// skipLog warns of a log that is left out. The error is the cause of ctx if ctx has ended.
+func (p *pusher) skipLog(ctx context.Context, drv storepath.Path, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

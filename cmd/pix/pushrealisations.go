@@ -14,15 +14,15 @@ import (
 // realisationList are the realisations of the store of a push, or nil if it cannot list them: a daemon cannot.
 type realisationList []store.KeyedRealisation
 
-// traceLine returns the line of a realisation in the state file. If an output is built again with another path, its
+// realisationLine returns the line of a realisation in the state file. If an output is built again with another path, its
 // realisation has another line.
-func traceLine(r *store.KeyedRealisation) string { return r.ID.ID() + " " + r.OutPath.Base() }
+func realisationLine(r *store.KeyedRealisation) string { return r.ID.ID() + " " + r.OutPath.Base() }
 
 // lines returns the lines of the state file.
 func (l realisationList) lines() []string {
 	lines := make([]string, len(l))
 	for i := range l {
-		lines[i] = traceLine(&l[i])
+		lines[i] = realisationLine(&l[i])
 	}
 	return lines
 }
@@ -41,8 +41,8 @@ func (p *pusher) realisations(ctx context.Context) (realisationList, error) {
 
 // isNew reports whether a realisation can be pushed: its output is in the cache, and the realisation is not.
 func (p *pusher) isNew(r *store.KeyedRealisation) bool {
-	line := traceLine(r)
-	return p.state.pushed[r.OutPath] && !p.state.traces[line] && !p.refused[line]
+	line := realisationLine(r)
+	return p.state.pushed[r.OutPath] && !p.state.realisations[line] && !p.refused[line]
 }
 
 // hasNew reports whether one of the realisations can be pushed.
@@ -80,8 +80,8 @@ func (p *pusher) pushRealisations(ctx context.Context, dst store.Store, all real
 			errs = append(errs, err)
 		case err != nil:
 			return errors.Join(append(errs, err)...)
-		case !p.refused[traceLine(r)]:
-			if err := p.state.add(nil, []string{traceLine(r)}); err != nil {
+		case !p.refused[realisationLine(r)]:
+			if err := p.state.add(nil, []string{realisationLine(r)}); err != nil {
 				return err
 			}
 		}
@@ -100,7 +100,7 @@ func (p *pusher) pushRealisation(ctx context.Context, dst store.Store, r *store.
 		if p.refused == nil {
 			p.refused = make(map[string]bool)
 		}
-		p.refused[traceLine(r)] = true
+		p.refused[realisationLine(r)] = true
 	}
 	return err
 }
@@ -163,7 +163,7 @@ func (p *pusher) pushRealisationsOf(ctx context.Context, dst store.Store, info *
 		return nil
 	}
 	for i := range all {
-		if r := &all[i]; err == nil && r.OutPath == info.Path && !p.refused[traceLine(r)] {
+		if r := &all[i]; err == nil && r.OutPath == info.Path && !p.refused[realisationLine(r)] {
 			err = p.pushRealisation(ctx, dst, r)
 		}
 	}

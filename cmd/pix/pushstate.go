@@ -22,13 +22,13 @@ import (
 // appended. A process that is killed leaves at most one incomplete line, which the next one removes; a path without a line is
 // pushed again, which finds it in the cache.
 type pushState struct {
-	name   string
-	head   string // the first line
-	lock   *os.File
-	isNew  bool // there is no file
-	pushed map[storepath.Path]bool
-	traces map[string]bool // the lines of the realisations
-	listed time.Time       // when the paths of the store were listed
+	name         string
+	head         string // the first line
+	lock         *os.File
+	isNew        bool // there is no file
+	pushed       map[storepath.Path]bool
+	realisations map[string]bool // the lines of the realisations
+	listed       time.Time       // when the paths of the store were listed
 }
 
 // openPushState opens a state file, which belongs to one store and one cache.
@@ -68,17 +68,17 @@ func (s *pushState) load(dir storepath.Dir) error {
 	}
 	head, rest, _ := bytes.Cut(text, []byte("\n"))
 	if string(head) != s.head {
-		return fmt.Errorf("the state file '%s' is not the one of a push %s", s.name, strings.TrimPrefix(s.head, "pix push "))
+		return fmt.Errorf("the state file '%s' is not the one of a push %s: name another file with --state", s.name, strings.TrimPrefix(s.head, "pix push "))
 	}
 	complete := bytes.LastIndexByte(rest, '\n') + 1
 	for line := range bytes.Lines(rest[:complete]) {
 		if bytes.Contains(line, []byte(" ")) {
-			s.traces[string(bytes.TrimSpace(line))] = true
+			s.realisations[string(bytes.TrimSpace(line))] = true
 			continue
 		}
 		path, err := dir.ParseBase(string(bytes.TrimSpace(line)))
 		if err != nil {
-			return fmt.Errorf("the state file '%s': %w", s.name, err)
+			return fmt.Errorf("the state file '%s' is damaged: %w; delete it, and push with --all", s.name, err)
 		}
 		s.pushed[path] = true
 	}
@@ -93,13 +93,13 @@ func (s *pushState) listing(start time.Time) time.Duration { return max(s.listed
 
 // forget makes all paths and realisations new. The file does not change.
 func (s *pushState) forget() {
-	s.pushed, s.traces = make(map[storepath.Path]bool), make(map[string]bool)
+	s.pushed, s.realisations = make(map[storepath.Path]bool), make(map[string]bool)
 }
 
 // update removes the paths that are not valid any more, because they are new if they become valid again, and the realisations
 // that are not known any more. It returns the valid paths that were not pushed.
-func (s *pushState) update(valid []storepath.Path, traces []string) (fresh []storepath.Path, err error) {
-	old := pushState{pushed: s.pushed, traces: s.traces}
+func (s *pushState) update(valid []storepath.Path, realisations []string) (fresh []storepath.Path, err error) {
+	old := pushState{pushed: s.pushed, realisations: s.realisations}
 	s.forget()
 	for _, path := range valid {
 		if old.pushed[path] {
@@ -108,26 +108,26 @@ func (s *pushState) update(valid []storepath.Path, traces []string) (fresh []sto
 			fresh = append(fresh, path)
 		}
 	}
-	for _, line := range traces {
-		if old.traces[line] {
-			s.traces[line] = true
+	for _, line := range realisations {
+		if old.realisations[line] {
+			s.realisations[line] = true
 		}
 	}
-	if len(s.pushed) == len(old.pushed) && len(s.traces) == len(old.traces) && !s.isNew {
+	if len(s.pushed) == len(old.pushed) && len(s.realisations) == len(old.realisations) && !s.isNew {
 		return fresh, nil
 	}
 	return fresh, s.write()
 }
 
 // replace records exactly these paths and realisations.
-func (s *pushState) replace(paths []storepath.Path, traces []string) error {
+func (s *pushState) replace(paths []storepath.Path, realisations []string) error {
 	s.forget()
-	s.record(paths, traces)
+	s.record(paths, realisations)
 	return s.write()
 }
 
 // record adds paths and realisations, and returns the lines of the ones that are new.
-func (s *pushState) record(paths []storepath.Path, traces []string) (lines string) {
+func (s *pushState) record(paths []storepath.Path, realisations []string) (lines string) {
 	var b strings.Builder
 	for _, path := range paths {
 		if !s.pushed[path] {
@@ -135,9 +135,9 @@ func (s *pushState) record(paths []storepath.Path, traces []string) (lines strin
 			b.WriteString(path.Base() + "\n")
 		}
 	}
-	for _, line := range traces {
-		if !s.traces[line] {
-			s.traces[line] = true
+	for _, line := range realisations {
+		if !s.realisations[line] {
+			s.realisations[line] = true
 			b.WriteString(line + "\n")
 		}
 	}
@@ -146,7 +146,7 @@ func (s *pushState) record(paths []storepath.Path, traces []string) (lines strin
 
 // write replaces the file.
 func (s *pushState) write() error {
-	lines := slices.AppendSeq(make([]string, 0, len(s.pushed)+len(s.traces)), maps.Keys(s.traces))
+	lines := slices.AppendSeq(make([]string, 0, len(s.pushed)+len(s.realisations)), maps.Keys(s.realisations))
 	for path := range s.pushed {
 		lines = append(lines, path.Base())
 	}
@@ -177,8 +177,8 @@ func (s *pushState) write() error {
 
 // add records more paths and realisations. If the disk was full at an earlier call, the file ends in a part of a line, which
 // the next line would continue. Then add replaces the file.
-func (s *pushState) add(paths []storepath.Path, traces []string) error {
-	lines := s.record(paths, traces)
+func (s *pushState) add(paths []storepath.Path, realisations []string) error {
+	lines := s.record(paths, realisations)
 	if lines == "" {
 		return nil
 	}

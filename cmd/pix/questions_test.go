@@ -32,14 +32,14 @@ var questionGroups = []questionGroup{
 	{"Dependencies", []question{
 		{"Why is this package in my closure?", "Discourse 39867", "why-depends {system2} {lib2}", 0, `(?s)^{system2}\n  /bin/start\n  {app2}\n    /bin/start\n    {lib2}\n$`, false},
 		{"Which files of a package contain the reference?", "NixOS/nixpkgs#155924", "why-depends {app2} {lib2}", 0, `\n  /bin/start\n`, false},
-		{"By which ways does it depend on it?", "NixOS/nixpkgs#22757", "why-depends --all {both} {lib1}", 0, `^{both} -> {lib1}\n$`, false},
-		{"Nix says that it does not depend on it. Is that so?", "NixOS/nix#1928", "why-depends {system2} {lib1}", 1, `does not need '{lib1}'`, false},
-		{"Why is it needed at build time?", "NixOS/nix#5219", "why-depends {system2.drv} {src.drv}", 0, `(?s){system2.drv}\n.*{app2.drv}\n.*{lib2.drv}\n.*{src.drv}\n$`, false},
+		{"Through which paths does one path depend on another?", "NixOS/nixpkgs#22757", "why-depends --all {both} {lib1}", 0, `^{both} -> {lib1}\n$`, false},
+		{"Nix says that a path does not depend on another. Is that so?", "NixOS/nix#1928", "why-depends {system2} {lib1}", 1, `does not need '{lib1}'`, false},
+		{"Why does a build need this derivation?", "NixOS/nix#5219", "why-depends {system2.drv} {src.drv}", 0, `(?s){system2.drv}\n.*{app2.drv}\n.*{lib2.drv}\n.*{src.drv}\n$`, false},
 		{"What are the build-time dependencies of a package?", "NixOS/nix#1245", "closure {system2.drv}", 0, `(?m)^{src.drv}$`, false},
 		{"Which paths are in the closure?", "NixOS/nix.dev#112", "closure {system2}", 0, `(?m)^{lib2}$`, false},
 		{"What does the dependency tree look like?", "NixOS/nix-pills#10", "tree --sizes {system2}", 0, `{app2}`, false},
 		{"What depends on this path?", "utdemir/nix-tree#26", "referrers {lib2}", 0, `(?m)^{app2}$`, false},
-		{"What depends on it, directly or indirectly?", "NixOS/nix#364", "tree --reverse {lib2}", 0, `(?s){lib2}\n.*{app2}\n.*{system2}\n`, false},
+		{"What depends on this path, directly or indirectly?", "NixOS/nix#364", "tree --reverse {lib2}", 0, `(?s){lib2}\n.*{app2}\n.*{system2}\n`, false},
 		{"Which packages need two versions of a library?", "NixOS/nixpkgs#249680", "tree --reverse --depth 1 {lib1} {lib2}", 0, `(?s){lib1}\n.*{both}.*{lib2}\n.*{both}`, false},
 	}},
 	{"Sizes", []question{
@@ -64,7 +64,7 @@ var questionGroups = []questionGroup{
 		{"Is the hash of a download the hash of the file or of its archive?", "nix-community/dream2nix#54", "explain {src.drv}", 0, `fixed:out:sha256:[0-9a-f]{64}:`, false},
 		{"Why does a source have another path on another machine?", "NixOS/nix#7125", "explain --archive {here} --against {there}", 1, `(?s)differs at byte 408\n.*in /configure: file.*in /configure: executable file`, false},
 		{"Which path would this file get?", "Nix Pills 18", "store-path --mode flat --name src file", 0, `^/nix/store/[0-9a-z]{32}-src\n$`, false},
-		{"Is it the base 32 of the same hash?", "haskell-nix/hnix-store#24", "explain sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `= 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n`, false},
+		{"Which hash in base 32 is the same as this one?", "haskell-nix/hnix-store#24", "explain sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `= 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n`, false},
 		{"How do I convert a hash?", "Nix manual, nix hash convert", "hash-convert --to nix32 sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n$`, false},
 		{"Which files are in an archive, and at which offsets?", "NixOS/nix#1257", "explain here.nar", 0, `configure`, false},
 	}},
@@ -145,7 +145,7 @@ const questionsIntroduction = `# Questions and answers
 <!-- Generated from the answers by go test ./cmd/pix -run TestQuestions -update: do not edit. -->
 
 Users of Nix ask these questions in public. One command answers each. A test asks them of a small store: two generations of a system
-need the package app, which needs a version of lib, and the package both needs two versions of lib. Here ` + "`...`" + ` stands for the rest
+need the package ` + "`app`" + `, which needs a version of ` + "`lib`" + `. The package ` + "`both`" + ` needs two versions of ` + "`lib`" + `. Here ` + "`...`" + ` stands for the rest
 of a hash part, of a long line and of a long answer. For another store than the one of this machine, add ` + "`" + `--store` + "`" + `.
 `
 
