@@ -94,8 +94,8 @@ func (o *viewOptions) check() error {
 	if err := o.tls.check(); err != nil {
 		return err
 	}
-	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return fmt.Errorf("'%s' is no address to listen on: it is HOST:PORT", o.listen)
+	if _, _, err := net.SplitHostPort(o.listen); err != nil || isSocketPath(o.listen) { // a browser cannot connect to a Unix socket
+		return fmt.Errorf("'%s' is not an address to listen on, such as localhost:8080", o.listen)
 	}
 	if o.url == "" {
 		return nil
