@@ -40,7 +40,7 @@ func observe(t testing.TB, parts []sent) []*Event {
 	}
 	tap.end(FromClient, nil)
 	tap.end(FromDaemon, nil)
-	o.m.memory.give(o.step(b).size())
+	o.m.memory.release(o.step(b).size())
 	o.finish()
 	if used := m.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes of memory were not given back", used)
@@ -333,7 +333,7 @@ func TestMemoryIsLimited(t *testing.T) {
 				raw++
 			}
 		}}
-		m.memory.take(maxMemory - free)
+		m.memory.acquire(maxMemory - free)
 		tap := newTap(&m.memory, maxQueued, false)
 		o := newObserver(m, 1, tap, nil)
 		for _, p := range s.parts {
