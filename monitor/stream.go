@@ -121,7 +121,7 @@ func (s *stream) feed(b []byte, at time.Time) {
 	}
 }
 
-// end tells the decoder that the side has closed its stream.
+// end lets the decoder read the end of the stream, which the side has closed.
 func (s *stream) end() {
 	s.closed = true
 	if s.skim != nil {

@@ -93,7 +93,7 @@ func (t *tap) push(dir Direction, b []byte) {
 	t.addRaw(dir, b, now)
 }
 
-// fits reports whether the queue has room for a piece of n bytes, and takes the memory for it.
+// fits reports whether the queue has room for a piece of n bytes, and reserves the memory for it.
 func (t *tap) fits(n int) bool {
 	n += pieceSize
 	return t.batch.size()+n <= t.limit && t.memory.acquire(n)
