@@ -52,9 +52,11 @@ const (
 	headerPrefix = "# recording of pix monitor: "
 	headerSize   = 120
 	statusOpen   = "not complete, the monitor still runs or was killed"
-	statusWhole  = "complete"
 	eventPrefix  = "#event "
 )
+
+// StatusComplete is the status of a complete recording: see [ReadRecording].
+const StatusComplete = "complete"
 
 // bufferedRecords is the size in bytes from which on lines are written to the file.
 const bufferedRecords = 64 << 10
@@ -91,7 +93,7 @@ func (r *Recorder) Close() error {
 		return r.err
 	}
 	if r.write(); r.err == nil {
-		status := statusWhole
+		status := StatusComplete
 		if n := r.missed.Load(); n > 0 {
 			status = fmt.Sprintf("not complete, %d connections are missing", n)
 		}

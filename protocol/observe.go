@@ -14,9 +14,6 @@ import (
 // The functions in this file are for a program that observes a connection between a client and a
 // daemon. They read the parts of a handshake, and remove secrets from what is shown or recorded.
 
-// FeatureVersion is the first version in which client and daemon exchange features.
-const FeatureVersion = featureVersion
-
 // ReadHello reads the magic number and the version with which a side begins: the daemon or the
 // client. The version may be newer than [MaxVersion]. The error is a [*MismatchError] if the side
 // does not speak the protocol, or only a version that is too old.
@@ -44,7 +41,7 @@ func ReadHello(r *wire.Reader, daemon bool) (Version, error) {
 
 // ReadFeatureNames reads the names of the features that a side offers, also unknown ones.
 func ReadFeatureNames(r *wire.Reader) ([]string, error) {
-	c := Params{Version: featureVersion}.decoder(r, 0, "handshake")
+	c := Params{Version: FeatureVersion}.decoder(r, 0, "handshake")
 	var names []string
 	c.featureNames(&names)
 	return names, c.err

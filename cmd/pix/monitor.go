@@ -344,7 +344,7 @@ func (a *app) printRecording(out *monitorPrinter, name string) error {
 		return fmt.Errorf("reading the recording '%s': %w", name, err)
 	}
 	out.started = true
-	if status != "complete" {
+	if status != monitor.StatusComplete {
 		a.warn("the recording is " + status)
 	}
 	return nil
