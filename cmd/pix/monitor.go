@@ -55,8 +55,8 @@ socket until it is interrupted. With a FILE, it prints a recording of --record o
 The daemon sees pix as its client, so only clients of the same user can connect. If root runs pix,
 all users can: it connects to the daemon as the user of each client.
 
-A recording has the hashes and sizes of contents; --bodies adds the contents themselves. It never
-has the values of secret settings. Only its owner can read it.`,
+A recording has hashes and sizes instead of contents, unless --bodies is set. It never has the
+values of secret settings. Only its owner can read it.`,
 		Example: "  pix monitor -- nix build nixpkgs#hello\n" +
 			"  pix monitor --errors -o log -- nix-store --verify\n" +
 			"  pix monitor --listen /run/user/1000/monitor/socket\n" +
