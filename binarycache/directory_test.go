@@ -59,7 +59,7 @@ func TestOpenURIs(t *testing.T) {
 		"file://" + dir + "?store=other":         "store",
 		"file://" + dir + "?compression-level=x": "compression-level",
 		"file://" + dir + "?write-nar-listing=maybe":        "maybe",
-		"file://" + dir + "?secret-key=" + dir + "/none":    "a file with a secret key, and there is no file",
+		"file://" + dir + "?secret-key=" + dir + "/none":    "none' with a secret key",
 		"file://" + dir + "?secret-keys=" + dir + "/nokey":  "nokey",
 		"http://me:secret@host:x/":                          "invalid port",
 		"http://me:secret@host/?retry-delay=-1":             "retry-delay: '-1'",

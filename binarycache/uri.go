@@ -168,7 +168,7 @@ func (o *Options) addKeys(files string) error {
 	for file := range strings.SplitSeq(files, ",") {
 		text, err := readLimited(file, maxSmall)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("it is the name of a file with a secret key, and there is no file '%s'", file)
+			return fmt.Errorf("there is no file '%s' with a secret key", file)
 		}
 		if err != nil {
 			return err

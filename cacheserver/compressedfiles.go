@@ -92,8 +92,12 @@ func (c *compressedFiles) get(ctx context.Context, a *archive) (*openFile, *grow
 	return nil, g, nil
 }
 
-// create opens an archive, and creates a file for the compressed archive.
+// create opens an archive, and creates a file for the compressed archive. Before that it makes room: the other files may fill the
+// disk.
 func (c *compressedFiles) create(ctx context.Context, a *archive) (*growingFile, error) {
+	if err := c.lockAndMakeRoom(int64(a.info.NARSize)); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	if err := a.open(ctx, 0); err != nil {
 		cancel()
@@ -105,6 +109,13 @@ func (c *compressedFiles) create(ctx context.Context, a *archive) (*growingFile,
 		cancel()
 	}
 	return g, err
+}
+
+// lockAndMakeRoom is makeRoom for a caller that does not hold c.mu.
+func (c *compressedFiles) lockAndMakeRoom(size int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.makeRoom(size)
 }
 
 // begin begins to compress an archive into g. If another request has done so, begin returns that file instead.

@@ -54,6 +54,24 @@ func TestFullCompressedDir(t *testing.T) {
 	})
 }
 
+// The directory of compressed archives may fill its disk: old files are deleted before the disk space of a new one is reserved.
+func TestCompressedDirFillsDisk(t *testing.T) {
+	onSmallDisk(t, "3m", func(t *testing.T, dir string) {
+		s := memstore.New(nil)
+		h := newHandler(t, &cacheserver.Options{Compress: true, CompressedDir: dir, CompressedSize: 2_700_000, MaxEncoders: 1}, s)
+		for i := range 5 { // the disk has space for two
+			path, archive := addRandom(t, s, i)
+			url := archiveURLOf(t, h, path)
+			if r := ask(h, http.MethodGet, url); r.Code != http.StatusOK || !bytes.Equal(decompress(t, r.Body.Bytes()), archive) {
+				t.Errorf("archive %d: %d, %d bytes", i, r.Code, r.Body.Len())
+			}
+			if r := ask(h, http.MethodGet, url, "Range", "bytes=0-9"); r.Code != http.StatusPartialContent {
+				t.Errorf("archive %d is not kept: a range has the status %d", i, r.Code)
+			}
+		}
+	})
+}
+
 // A compressed archive uses no more disk space than its file, although more was reserved.
 func TestReservedSpaceIsFreed(t *testing.T) {
 	testenv.OnSmallDisk(t, "2m", func(t *testing.T, dir string) {

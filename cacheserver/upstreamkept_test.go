@@ -71,45 +71,76 @@ func infoFiles(t *testing.T, dir string) []string {
 	return names
 }
 
+// A keptWorld is an upstream cache of which one of two paths was fetched into a directory. The cache is down.
+type keptWorld struct {
+	src         *remoteStore
+	dir         string
+	key         signature.SecretKey
+	kept, other *store.PathInfo
+}
+
+func newKeptWorld(t *testing.T) *keptWorld {
+	t.Helper()
+	w := &keptWorld{src: &remoteStore{Store: memstore.New(nil)}, dir: t.TempDir(), key: newKey(t, "test-1")}
+	w.kept = addSigned(t, w.src.Store, "kept", fileArchive("kept"), w.key)
+	w.other = addSigned(t, w.src.Store, "other", fileArchive("other"), w.key)
+	h, u := w.serve(t, w.key.Public())
+	defer u.Close()
+	ask(h, http.MethodGet, archiveURLOf(t, h, w.kept.Path))
+	w.src.down = true
+	return w
+}
+
+// serve starts a server that trusts keys.
+func (w *keptWorld) serve(t *testing.T, keys ...signature.PublicKey) (http.Handler, *cacheserver.Upstream) {
+	t.Helper()
+	u, err := cacheserver.NewUpstream(w.src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(keys...), Dir: w.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newHandler(t, nil, u), u
+}
+
+// check starts a server, and checks the status of the kept path. The other path has not been fetched.
+func (w *keptWorld) check(t *testing.T, what string, want int, keys ...signature.PublicKey) {
+	t.Helper()
+	h, u := w.serve(t, keys...)
+	defer u.Close()
+	r := ask(h, http.MethodGet, "/"+narinfo.FileName(w.kept.Path))
+	if r.Code != want {
+		t.Errorf("%s: the narinfo has status %d, want %d", what, r.Code, want)
+	}
+	if want != http.StatusOK {
+		return
+	}
+	if r := ask(h, http.MethodGet, archiveURLOf(t, h, w.kept.Path)); r.Code != want || !bytes.Equal(r.Body.Bytes(), fileArchive("kept")) {
+		t.Errorf("%s: the archive has status %d", what, r.Code)
+	}
+	if r := ask(h, http.MethodGet, "/"+narinfo.FileName(w.other.Path)); r.Code != http.StatusBadGateway {
+		t.Errorf("%s: a path that was not fetched has status %d", what, r.Code)
+	}
+}
+
 // Fetched paths are served after a restart although the upstream cache is down, if a trusted key has signed them.
 func TestKeptInfos(t *testing.T) {
-	key, dir := newKey(t, "test-1"), t.TempDir()
-	src := &remoteStore{Store: memstore.New(nil)}
-	kept := addSigned(t, src.Store, "kept", fileArchive("kept"), key)
-	other := addSigned(t, src.Store, "other", fileArchive("other"), key)
-	serve := func(keys ...signature.PublicKey) (http.Handler, *cacheserver.Upstream) {
-		u, err := cacheserver.NewUpstream(src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(keys...), Dir: dir})
-		if err != nil {
+	w := newKeptWorld(t)
+	w.check(t, "after a restart", http.StatusOK, w.key.Public())
+	w.check(t, "without a trusted key", http.StatusBadGateway, newKey(t, "test-1").Public())
+	for _, name := range fetchedNames(t, w.dir) {
+		if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		return newHandler(t, nil, u), u
 	}
-	check := func(what string, want int, keys ...signature.PublicKey) {
-		t.Helper()
-		h, u := serve(keys...)
-		defer u.Close()
-		r := ask(h, http.MethodGet, "/"+narinfo.FileName(kept.Path))
-		if r.Code != want {
-			t.Errorf("%s: the narinfo has status %d, want %d", what, r.Code, want)
-		}
-		if want != http.StatusOK {
-			return
-		}
-		if r := ask(h, http.MethodGet, archiveURLOf(t, h, kept.Path)); r.Code != want || !bytes.Equal(r.Body.Bytes(), fileArchive("kept")) {
-			t.Errorf("%s: the archive has status %d", what, r.Code)
-		}
-		if r := ask(h, http.MethodGet, "/"+narinfo.FileName(other.Path)); r.Code != http.StatusBadGateway {
-			t.Errorf("%s: a path that was not fetched has status %d", what, r.Code)
-		}
+	w.check(t, "without the archive", http.StatusBadGateway, w.key.Public())
+	if names := infoFiles(t, w.dir); len(names) != 0 {
+		t.Errorf("infos without archives remain: %q", names)
 	}
-	h, u := serve(key.Public())
-	ask(h, http.MethodGet, archiveURLOf(t, h, kept.Path))
-	u.Close()
-	src.down = true
-	check("after a restart", http.StatusOK, key.Public())
-	check("without a trusted key", http.StatusBadGateway, newKey(t, "test-1").Public())
+}
 
-	names := infoFiles(t, dir)
+// A damaged or forged info is not served.
+func TestDamagedInfos(t *testing.T) {
+	w := newKeptWorld(t)
+	names := infoFiles(t, w.dir)
 	if len(names) != 1 {
 		t.Fatalf("the infos are %q", names)
 	}
@@ -124,21 +155,12 @@ func TestKeptInfos(t *testing.T) {
 		if err := os.WriteFile(names[0], []byte(damaged), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		check(what, http.StatusBadGateway, key.Public())
+		w.check(t, what, http.StatusBadGateway, w.key.Public())
 	}
 	if err := os.WriteFile(names[0], text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check("with the right file again", http.StatusOK, key.Public())
-	for _, name := range fetchedNames(t, dir) {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	check("without the archive", http.StatusBadGateway, key.Public())
-	if names := infoFiles(t, dir); len(names) != 0 {
-		t.Errorf("infos without archives remain: %q", names)
-	}
+	w.check(t, "with the right file again", http.StatusOK, w.key.Public())
 }
 
 // An info is deleted with its archive. Two paths with the same archive have one info.

@@ -122,7 +122,7 @@ func (p *player) sendError(what error) {
 	}
 }
 
-// readError returns errLeft if the client has hung up.
+// readError returns errClientGone if the client has hung up.
 func (p *player) readError(what string, err error) error {
 	var broken *wire.Error
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken) && broken.Err != nil {

@@ -5,8 +5,8 @@ import "sync/atomic"
 // A budget limits the memory of all connections together.
 type budget struct{ used atomic.Int64 }
 
-// take reserves n bytes, if they are free.
-func (b *budget) take(n int) bool {
+// acquire reserves n bytes, and reports whether they were free.
+func (b *budget) acquire(n int) bool {
 	if b.used.Add(int64(n)) > maxMemory {
 		b.used.Add(int64(-n))
 		return false
@@ -14,4 +14,8 @@ func (b *budget) take(n int) bool {
 	return true
 }
 
-func (b *budget) give(n int) { b.used.Add(int64(-n)) }
+// reserve reserves n bytes, even beyond the limit. It is for small parts, whose number is limited.
+func (b *budget) reserve(n int) { b.used.Add(int64(n)) }
+
+// release ends a reservation of n bytes.
+func (b *budget) release(n int) { b.used.Add(int64(-n)) }

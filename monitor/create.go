@@ -1,7 +1,7 @@
 package monitor
 
 import (
-	"fmt"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,7 +29,7 @@ func createPrivate(path string) (*os.File, error) {
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode().Type() == fs.ModeSymlink {
 		if info, err = os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is a symbolic link to a file")}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is a symbolic link to a file")}
 		}
 	}
 	if err == nil && !info.Mode().IsRegular() {

@@ -73,12 +73,24 @@ func connectAs(ctx context.Context, path string, client *Client) (net.Conn, erro
 	err = cmd.Run()
 	theirs.Close()
 	if err != nil {
-		if message := strings.TrimSpace(stderr.String()); message != "" {
-			err = errors.New(message)
-		}
-		return nil, fmt.Errorf("connecting as user %d: %w", client.UID, err)
+		return nil, fmt.Errorf("connecting as user %d: %w", client.UID, childError(ctx, err, stderr.String()))
 	}
 	return receiveConn(ours)
+}
+
+// childError returns why a child process has failed with err. If the end of the context has killed it, err has only the
+// signal.
+func childError(ctx context.Context, err error, stderr string) error {
+	message := strings.TrimSpace(stderr)
+	switch {
+	case message != "":
+		return errors.New(message)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded): // the queue of the daemon's socket is full
+		return errors.New("the daemon did not accept the connection in time")
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
 }
 
 // groupsOf returns the supplementary groups of a client. If its process has ended, or another user

@@ -10,7 +10,7 @@ import (
 // Main does nothing on this system.
 func Main() {}
 
-// connectAs is an error: this system does not tell who a client is.
+// connectAs returns a [*RefusedError]. On this system, the monitor cannot connect as another user.
 func connectAs(_ context.Context, _ string, client *Client) (net.Conn, error) {
 	return nil, &RefusedError{client}
 }

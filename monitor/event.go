@@ -1,8 +1,6 @@
 package monitor
 
-import (
-	"time"
-)
+import "time"
 
 // An Event is a report of a monitor. Exactly one of the pointers is set.
 type Event struct {
@@ -24,7 +22,7 @@ type Client struct {
 	UID     int      `json:"uid"` // -1 if it is unknown
 	GID     int      `json:"gid"` // -1 if it is unknown
 	User    string   `json:"user,omitempty"`
-	Command []string `json:"command,omitempty"` // its arguments, at most maxCommand bytes
+	Command []string `json:"command,omitempty"` // its arguments, at most 4 KiB
 }
 
 // A Failure says why the monitor did not connect a client to the daemon.
@@ -70,16 +68,16 @@ type Operation struct {
 type Raw struct {
 	Reason string    `json:"reason,omitempty"` // in the first event: why
 	From   Direction `json:"from"`
-	Size   int64     `json:"size"`
-	Start  []byte    `json:"start,omitempty"` // the first bytes, at most rawStart
+	Size   int64     `json:"size"`            // in bytes
+	Start  []byte    `json:"start,omitempty"` // the first bytes, at most 64
 }
 
 // Close describes a connection that has ended.
 type Close struct {
-	By         Direction     `json:"by"` // who closed it first
+	By         Direction     `json:"by"` // the side that closed it first
 	Reason     string        `json:"reason,omitempty"`
-	Up         int64         `json:"up"`
-	Down       int64         `json:"down"`
+	Up         int64         `json:"up"`   // bytes from the client
+	Down       int64         `json:"down"` // bytes from the daemon
 	Operations int           `json:"operations"`
 	Duration   time.Duration `json:"duration"`
 }

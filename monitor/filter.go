@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,20 +41,11 @@ func (f *Filter) Match(e *Event) bool {
 }
 
 func (f *Filter) matchOperation(op *Operation) bool {
-	if len(f.Operations) > 0 && !containsFold(f.Operations, op.Name) {
+	if len(f.Operations) > 0 && !slices.ContainsFunc(f.Operations, func(name string) bool { return strings.EqualFold(name, op.Name) }) {
 		return false
 	}
 	if f.Errors && op.Error == "" && op.Unfinished == "" || op.Latency <= f.SlowerThan && f.SlowerThan > 0 {
 		return false
 	}
 	return f.Text == "" || strings.Contains(op.Request, f.Text) || strings.Contains(op.Reply, f.Text) || strings.Contains(op.Error, f.Text)
-}
-
-func containsFold(list []string, s string) bool {
-	for _, one := range list {
-		if strings.EqualFold(one, s) {
-			return true
-		}
-	}
-	return false
 }

@@ -40,9 +40,7 @@ type Monitor struct {
 	memory     budget
 	observers  atomic.Int64 // running
 	unobserved atomic.Int64 // connections without an observer
-
-	mu    sync.Mutex
-	conns int // the number of the last connection
+	conns      atomic.Int64 // the number of the last connection
 
 	handling sync.Mutex
 	panicked error // of Handle
@@ -69,6 +67,7 @@ func (m *Monitor) Unobserved() int { return int(m.unobserved.Load()) }
 
 func (m *Monitor) storeDir() storepath.Dir { return cmp.Or(m.StoreDir, storepath.DefaultDir) }
 
+// emit passes an event to Handle. After a panic of Handle, it drops the event.
 func (m *Monitor) emit(e *Event) {
 	if m.Handle == nil {
 		return
@@ -86,24 +85,18 @@ func (m *Monitor) emit(e *Event) {
 	m.Handle(e)
 }
 
-func (m *Monitor) handleError() error {
+// handlePanic returns the panic of Handle as an error, or nil.
+func (m *Monitor) handlePanic() error {
 	m.handling.Lock()
 	defer m.handling.Unlock()
 	return m.panicked
 }
 
-func (m *Monitor) nextNumber() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.conns++
-	return m.conns
-}
-
 // Serve passes connections of l on until ctx ends. Then it closes l and all connections, and
 // returns nil after the last event. If l is closed, Serve returns nil after the last connection has
-// ended.
+// ended. It returns the error of l if no later connection can be accepted, and a panic of Handle.
 func (m *Monitor) Serve(ctx context.Context, l net.Listener) error {
-	return errors.Join(m.serve(ctx, l), m.handleError())
+	return errors.Join(m.serve(ctx, l), m.handlePanic())
 }
 
 func (m *Monitor) serve(ctx context.Context, l net.Listener) error {
@@ -129,7 +122,7 @@ func (m *Monitor) serve(ctx context.Context, l net.Listener) error {
 			time.Sleep(acceptDelay)
 			continue
 		}
-		number := m.nextNumber()
+		number := int(m.conns.Add(1))
 		serving.Go(func() { m.serveConn(ctx, number, nc) })
 	}
 }
@@ -192,7 +185,7 @@ func clientOf(nc net.Conn) *Client {
 	return &Client{PID: peer.PID, UID: int(peer.UID), GID: int(peer.GID)}
 }
 
-// describe sets the fields that need files of the system, which may be slow.
+// describe sets the fields that the system provides in files. Reading these may be slow.
 func (c *Client) describe() {
 	if c.UID >= 0 {
 		c.User = (&server.Peer{UID: uint32(c.UID), GID: uint32(c.GID)}).User()
@@ -211,9 +204,9 @@ func withoutSecrets(args []string) []string {
 		isSecret := len(name) < maxOption && redact.IsSecret(name)
 		switch {
 		case afterSecret:
-			args[i] = hidden
+			args[i] = redact.Secret
 		case isPair && isSecret && value != "": // also a variable for env
-			args[i] = name + "=" + hidden
+			args[i] = name + "=" + redact.Secret
 		default:
 			args[i] = redact.Text(arg)
 		}
@@ -221,9 +214,6 @@ func withoutSecrets(args []string) []string {
 	}
 	return args
 }
-
-// hidden stands in place of a secret.
-const hidden = "(secret)"
 
 // maxOption is longer than the name of every option.
 const maxOption = 64

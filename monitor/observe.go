@@ -94,7 +94,7 @@ func (o *observer) run() {
 		}
 		b = o.step(b)
 	}
-	o.m.memory.give(b.size())
+	o.m.memory.release(b.size())
 }
 
 // step processes the pieces that wait, until there are none. It reuses the buffers of the batch before.
@@ -219,7 +219,7 @@ func (o *observer) finish() {
 		s.stop()
 		s.endValue()
 	}
-	o.m.memory.give(o.held)
+	o.m.memory.release(o.held)
 	if o.closing == nil {
 		return
 	}
@@ -243,7 +243,7 @@ func (o *observer) abandon(why string) {
 // report reports an operation.
 func (o *observer) report(op *operation) {
 	op.ended = true
-	o.m.memory.give(op.held)
+	o.m.memory.release(op.held)
 	o.held -= op.held
 	op.Latency = max(o.at.Sub(op.Start), 0)
 	o.operations++

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"pix/activity"
@@ -40,7 +39,7 @@ func observe(t testing.TB, parts []sent) []*Event {
 	}
 	tap.end(FromClient, nil)
 	tap.end(FromDaemon, nil)
-	o.m.memory.give(o.step(b).size())
+	o.m.memory.release(o.step(b).size())
 	o.finish()
 	if used := m.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes of memory were not given back", used)
@@ -216,15 +215,23 @@ func checkSizes(t *testing.T, parts []sent, events []*Event) {
 	}
 }
 
+// newRandom returns random numbers, and logs their seed.
+func newRandom(t testing.TB) *rand.Rand {
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
 // A conversation that ends at any byte has its earlier operations, and no raw part.
 func TestCuts(t *testing.T) {
+	random := newRandom(t)
 	for _, version := range conversationVersions {
 		parts := conversationOf(t, version)
 		total := 0
 		for _, p := range parts {
 			total += len(p.b)
 		}
-		for cut := 0; cut < total; cut += 1 + rand.IntN(1+total/150) {
+		for cut := 0; cut < total; cut += 1 + random.IntN(1+total/150) {
 			var pieces []sent
 			left := cut
 			for _, p := range parts {
@@ -333,7 +340,7 @@ func TestMemoryIsLimited(t *testing.T) {
 				raw++
 			}
 		}}
-		m.memory.take(maxMemory - free)
+		m.memory.acquire(maxMemory - free)
 		tap := newTap(&m.memory, maxQueued, false)
 		o := newObserver(m, 1, tap, nil)
 		for _, p := range s.parts {
@@ -380,73 +387,14 @@ func FuzzObserver(f *testing.F) {
 	})
 }
 
-// A skimmer ends at the same byte, whatever the pieces are.
-func TestSkimmers(t *testing.T) {
-	frames := append(append(wire.AppendUint64(nil, 5), "abcde"...), wire.AppendUint64(nil, 0)...)
-	for name, c := range map[string]struct {
-		make func() skimmer
-		b    []byte
-		want string
-	}{
-		"frames":  {func() skimmer { return new(frameSkimmer) }, frames, "abcde"},
-		"string":  {func() skimmer { return new(stringSkimmer) }, wire.AppendString(nil, "hello"), "hello"},
-		"empty":   {func() skimmer { return new(stringSkimmer) }, wire.AppendString(nil, ""), ""},
-		"archive": {func() skimmer { return new(narSkimmer) }, archive(), string(archive())},
-	} {
-		for size := 1; size <= len(c.b)+8; size = size*2 + 1 {
-			s := c.make()
-			var got []byte
-			b := append(bytes.Clone(c.b), "after the end"...)
-			done := false
-			for len(b) > 0 && !done {
-				n, end, err := s.consume(b[:min(size, len(b))], func(p []byte) { got = append(got, p...) })
-				if err != nil {
-					t.Fatal(name, err)
-				}
-				b, done = b[n:], end
-			}
-			if !done || string(b) != "after the end" || string(got) != c.want || s.size() != int64(len(c.b)) {
-				t.Errorf("%s in pieces of %d: %v, %q is left, %d bytes, size %d", name, size, done, b, len(got), s.size())
-			}
-		}
-	}
-	for _, bad := range [][]byte{wire.AppendString(nil, "not-an-archive"), wire.AppendUint64(nil, 1<<63), wire.AppendString(wire.AppendString(nil, "nix-archive-1"), "nonsense")} {
-		if _, _, err := new(narSkimmer).consume(bad, func([]byte) {}); err == nil {
-			t.Errorf("%q is taken for an archive", bad)
-		}
-	}
-}
-
-// The totals count what the events say, and the table has a line for each operation.
-func TestTotals(t *testing.T) {
-	var totals Totals
-	for i := range 100 {
-		totals.Add(&Event{Operation: &Operation{Name: fmt.Sprint("Op", i%2), Latency: time.Duration(i) * time.Millisecond, Up: 10, Down: 20}})
-	}
-	totals.Add(&Event{Operation: &Operation{Name: "Op0", Error: "failed", Latency: time.Hour}})
-	s := totals.Summary()
-	if len(s.Operations) != 2 || s.Operations[0].Name != "Op0" || s.Operations[0].Count != 51 || s.Operations[0].Errors != 1 || s.Operations[1].Up != 500 {
-		t.Errorf("got %+v", s)
-	}
-	sum := 0
-	for _, n := range s.Operations[0].Histogram {
-		sum += n
-	}
-	if sum != 51 || s.Operations[0].Longest != time.Hour {
-		t.Errorf("got %+v", s.Operations[0])
-	}
-	if lines := strings.Count(s.String(), "\n"); lines != 4 {
-		t.Errorf("got %d lines:\n%s", lines, s)
-	}
-}
-
 // A conversation with wrong bits anywhere does not crash the observer.
 func TestDamage(t *testing.T) {
+	random := newRandom(t)
 	for range 1000 {
-		parts := conversationOf(t, conversationVersions[rand.IntN(len(conversationVersions))])
-		for range 1 + rand.IntN(4) {
-			if b := parts[rand.IntN(len(parts))].b; len(b) > 0 {
-				b[rand.IntN(len(b))] ^= 1 << rand.IntN(8)
+		parts := conversationOf(t, conversationVersions[random.IntN(len(conversationVersions))])
+		for range 1 + random.IntN(4) {
+			if b := parts[random.IntN(len(parts))].b; len(b) > 0 {
+				b[random.IntN(len(b))] ^= 1 << random.IntN(8)
 			}
 		}
 		for _, e := range observe(t, parts) {

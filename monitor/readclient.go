@@ -74,7 +74,7 @@ func (o *observer) newOperation(req protocol.Request, from int64, s *stream) *op
 	}
 	op.held = len(op.Request) + pendingSize
 	o.held += op.held
-	o.m.memory.used.Add(int64(op.held))
+	o.m.memory.reserve(op.held)
 	o.pending = append(o.pending, op)
 	o.record.request(s.at, o.params, req)
 	return op

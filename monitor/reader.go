@@ -14,8 +14,10 @@ import (
 const maxRecorded = 64 << 20
 
 // ReadRecording reads a recording, and calls handle for each event until it returns an error. The
-// status is the one in the first line: "complete", or why it is not. A trace without events, such as
-// one of pix --trace, has the events that its lines show.
+// status comes from the first line: [StatusComplete], or why the recording is not complete. From a
+// trace without events, such as one of pix --trace, ReadRecording reads the events that its lines show.
+//
+// The error is the one of r or of handle, or it names the line that is malformed.
 func ReadRecording(r io.Reader, handle func(*Event) error) (status string, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	first, err := readLine(in)
@@ -24,7 +26,7 @@ func ReadRecording(r io.Reader, handle func(*Event) error) (status string, err e
 	}
 	status, recorded := strings.CutPrefix(first, headerPrefix)
 	if !recorded {
-		return statusWhole, readTrace(in, first, handle)
+		return StatusComplete, readTrace(in, first, handle)
 	}
 	status = plain(status) // of a file that another user may have written
 	for n := 2; ; n++ {

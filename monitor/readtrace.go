@@ -72,7 +72,7 @@ func readTrace(in *bufio.Reader, first string, handle func(*Event) error) error 
 func (t *traceReader) line(line string) error {
 	words := strings.SplitN(line, " ", 4)
 	if len(words) < 4 {
-		return fmt.Errorf("it is not a line of a trace")
+		return errors.New("it is not a line of a trace")
 	}
 	at, err := time.Parse("15:04:05.000000", words[0])
 	if err != nil {

@@ -22,10 +22,10 @@ import (
 // daemontest.Replay reads. The trace has only requests and replies, so the events stand in comments
 // between its lines, for [ReadRecording].
 //
-// Unless [Recorder.Bodies] is set, a recording has hashes and sizes in place of contents:
-// of uploads, downloads and texts that a client adds. Nor does it have passwords in URLs, and the
-// environment variables of builds whose names say that they are secret. It never has the values of
-// secret settings such as access tokens.
+// Unless [Recorder.Bodies] is set, a recording has hashes and sizes in place of the contents of
+// uploads, downloads and texts that a client adds. It then has neither passwords in URLs nor the
+// values of secret environment variables of builds. It never has the values of secret settings, such
+// as access tokens.
 //
 // If writing fails, the recording ends, and its first line says so. The monitor goes on.
 type Recorder struct {
@@ -35,13 +35,13 @@ type Recorder struct {
 	// Failed gets the error with which the recording ends, if it is not nil.
 	Failed func(error)
 
-	mu    sync.Mutex
-	file  *os.File
-	plain bool // a regular file, which can be changed at its start
-	size  int64
-	buf   []byte
-	err   error
-	ended bool
+	mu        sync.Mutex
+	file      *os.File
+	isRegular bool // the first line can be changed
+	size      int64
+	buf       []byte
+	err       error
+	ended     bool
 
 	missed atomic.Int64 // connections without a recording
 }
@@ -52,9 +52,11 @@ const (
 	headerPrefix = "# recording of pix monitor: "
 	headerSize   = 120
 	statusOpen   = "not complete, the monitor still runs or was killed"
-	statusWhole  = "complete"
 	eventPrefix  = "#event "
 )
+
+// StatusComplete is the status of a complete recording: see [ReadRecording].
+const StatusComplete = "complete"
 
 // bufferedRecords is the size in bytes from which on lines are written to the file.
 const bufferedRecords = 64 << 10
@@ -65,7 +67,7 @@ func (r *Recorder) prepare() error {
 	if err != nil {
 		return err
 	}
-	r.plain = info.Mode().IsRegular()
+	r.isRegular = info.Mode().IsRegular()
 	r.buf = append(r.buf, header(statusOpen)...)
 	r.write()
 	return r.err
@@ -91,7 +93,7 @@ func (r *Recorder) Close() error {
 		return r.err
 	}
 	if r.write(); r.err == nil {
-		status := statusWhole
+		status := StatusComplete
 		if n := r.missed.Load(); n > 0 {
 			status = fmt.Sprintf("not complete, %d connections are missing", n)
 		}
@@ -112,7 +114,7 @@ func (r *Recorder) miss() {
 }
 
 func (r *Recorder) setStatus(status string) {
-	if r.plain {
+	if r.isRegular {
 		r.file.WriteAt([]byte(header(status)), 0) //nolint:errcheck // the old status also says that something is missing
 	}
 }
@@ -126,7 +128,7 @@ func (r *Recorder) write() {
 	n, err := r.file.Write(r.buf)
 	if err != nil {
 		r.err = err
-		if r.plain {
+		if r.isRegular {
 			r.file.Truncate(r.size + int64(bytes.LastIndexByte(r.buf[:n], '\n')+1)) //nolint:errcheck // readers ignore half a line
 		}
 		r.setStatus("ends early: " + ending(err).Error())

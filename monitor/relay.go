@@ -81,7 +81,7 @@ func pump(dst io.Writer, src io.Reader, t *tap, dir Direction) error {
 	}
 }
 
-// ending returns the error that the end of a connection shows, or nil for an ordinary end.
+// ending returns the error for the event about the end of a connection, or nil for an ordinary end.
 func ending(err error) error {
 	var number syscall.Errno
 	switch {
@@ -93,7 +93,7 @@ func ending(err error) error {
 	return err
 }
 
-// closeWrite tells the other end that no more bytes follow.
+// closeWrite ends the stream to the other end, which can still send.
 func closeWrite(nc net.Conn) {
 	if c, ok := nc.(interface{ CloseWrite() error }); ok {
 		c.CloseWrite()

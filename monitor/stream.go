@@ -77,7 +77,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	n := copy(p, s.data)
 	s.data = s.data[n:]
 	if s.used += n; s.used > valueFree {
-		if !s.memory.take(n) {
+		if !s.memory.acquire(n) {
 			return 0, errTooLarge
 		}
 		s.taken += n
@@ -87,7 +87,7 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // endValue releases the memory of a value that was decoded.
 func (s *stream) endValue() {
-	s.memory.give(s.taken)
+	s.memory.release(s.taken)
 	s.taken, s.used = 0, 0
 }
 
@@ -121,7 +121,7 @@ func (s *stream) feed(b []byte, at time.Time) {
 	}
 }
 
-// end tells the decoder that the side has closed its stream.
+// end lets the decoder read the end of the stream, which the side has closed.
 func (s *stream) end() {
 	s.closed = true
 	if s.skim != nil {

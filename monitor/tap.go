@@ -54,15 +54,14 @@ type tap struct {
 	urgent chan struct{} // has a token if there are many
 	memory *budget
 
-	mu       sync.Mutex
-	batch    batch
-	limit    int
-	raw      bool // decode no more
-	overflow bool // the decoder could not follow
-	skim     [2]skimmer
-	bodies   bool // the recorder wants the bytes of bodies
-	lost     [2]bool
-	total    [2]int64
+	mu     sync.Mutex
+	batch  batch
+	limit  int
+	raw    bool // only sizes and first bytes are collected
+	skim   [2]skimmer
+	bodies bool // the recorder wants the bytes of bodies
+	lost   [2]bool
+	total  [2]int64
 
 	discarded bool // there is no decoder any more
 }
@@ -90,16 +89,14 @@ func (t *tap) push(dir Direction, b []byte) {
 		t.add(piece{dir: dir, at: now, size: int64(len(b)), held: len(b)}, b)
 		return
 	}
-	if !t.raw {
-		t.raw, t.overflow = true, true
-	}
+	t.raw = true // otherwise the decoder cannot follow
 	t.addRaw(dir, b, now)
 }
 
-// fits reports whether the queue has room for a piece of n bytes, and takes the memory for it.
+// fits reports whether the queue has room for a piece of n bytes, and reserves the memory for it.
 func (t *tap) fits(n int) bool {
 	n += pieceSize
-	return t.batch.size()+n <= t.limit && t.memory.take(n)
+	return t.batch.size()+n <= t.limit && t.memory.acquire(n)
 }
 
 // add appends a piece, and wakes the decoder if it was the first.
@@ -131,7 +128,7 @@ func (t *tap) addRaw(dir Direction, b []byte, now time.Time) {
 		return
 	}
 	held := min(len(b), rawStart)
-	if len(t.batch.pieces) >= maxRawPieces || !t.memory.take(held+pieceSize) {
+	if len(t.batch.pieces) >= maxRawPieces || !t.memory.acquire(held+pieceSize) {
 		return // only counted
 	}
 	t.add(piece{dir: dir, kind: pieceRaw, at: now, size: int64(len(b)), held: held}, b[:held])
@@ -164,7 +161,7 @@ func consumeSafely(s skimmer, b []byte, contents func([]byte)) (n int, done bool
 
 // addMark adds a piece without bytes, even if the queue is full. A connection has few of them.
 func (t *tap) addMark(p piece) {
-	t.memory.used.Add(int64(pieceSize))
+	t.memory.reserve(pieceSize)
 	t.add(p, nil)
 }
 
@@ -193,14 +190,14 @@ func (t *tap) end(dir Direction, err error) {
 func (t *tap) discard() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.memory.give(t.batch.size())
+	t.memory.release(t.batch.size())
 	t.batch, t.skim, t.discarded = batch{}, [2]skimmer{}, true
 }
 
 // swap returns the pieces that wait, and gives the tap an empty batch to fill. It gives the
 // memory of the empty one back.
 func (t *tap) swap(empty batch) batch {
-	t.memory.give(empty.size())
+	t.memory.release(empty.size())
 	if cap(empty.data) > keptSlab {
 		empty.data = nil
 	}

@@ -24,10 +24,10 @@ type Totals struct {
 type OperationTotals struct {
 	Name      string        `json:"name"`
 	Count     int           `json:"count"`
-	Errors    int           `json:"errors"` // also without a result
-	Up        int64         `json:"up"`
-	Down      int64         `json:"down"`
-	Time      time.Duration `json:"time"` // the sum of the latencies
+	Errors    int           `json:"errors"` // calls with an error, or without a result
+	Up        int64         `json:"up"`     // bytes from the client
+	Down      int64         `json:"down"`   // bytes from the daemon
+	Time      time.Duration `json:"time"`   // the sum of the latencies
 	Longest   time.Duration `json:"longest"`
 	Histogram []int         `json:"histogram"` // element i counts latencies from 2^(i-1) to 2^i µs
 }
@@ -38,7 +38,7 @@ type Summary struct {
 	Open        int               `json:"open"`
 	Failed      int               `json:"failed"`
 	Raw         int               `json:"raw"` // connections that were not understood to their end
-	Up          int64             `json:"up"`  // of connections that have ended
+	Up          int64             `json:"up"`  // bytes from the clients, on connections that have ended
 	Down        int64             `json:"down"`
 	Operations  []OperationTotals `json:"operations"` // by the sum of their latencies, the largest first
 }

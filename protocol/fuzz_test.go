@@ -211,7 +211,7 @@ func checkHandshake(t *testing.T, p Params, err error, received int) {
 		checkError(t, err, received)
 		return
 	}
-	if p.Version < MinVersion || p.Version > MaxVersion || p.Version < featureVersion && p.Features != 0 {
+	if p.Version < MinVersion || p.Version > MaxVersion || p.Version < FeatureVersion && p.Features != 0 {
 		t.Errorf("negotiated %s with features %s", p.Version, p.Features)
 	}
 }

@@ -101,14 +101,14 @@ func clientHandshake(r *wire.Reader, w io.Writer, dir storepath.Dir, offer Versi
 	params.Version = min(offer, g.DaemonVersion)
 
 	var next []byte
-	if params.Version >= featureVersion {
+	if params.Version >= FeatureVersion {
 		next = wire.AppendStrings(next, features.Names())
 	}
 	next = wire.AppendUint64(next, 0) // no CPU affinity
 	next = wire.AppendUint64(next, 0) // no reserved space
 	_, err = w.Write(next)            // after a failed write, read the error that the daemon may have sent
 	c := params.decoder(r, 0, "handshake")
-	if params.Version >= featureVersion {
+	if params.Version >= FeatureVersion {
 		var names []string
 		c.featureNames(&names)
 		params.Features = featuresOf(names) & features
@@ -180,7 +180,7 @@ func ServerHandshakeFunc(r *wire.Reader, w io.Writer, dir storepath.Dir, newest 
 
 	g, features := greet()
 	e, out := params.encoder(nil, 0, "handshake")
-	if params.Version >= featureVersion {
+	if params.Version >= FeatureVersion {
 		var theirs []string
 		c.featureNames(&theirs)
 		params.Features = featuresOf(theirs) & features
@@ -210,7 +210,8 @@ func ServerHandshakeFunc(r *wire.Reader, w io.Writer, dir storepath.Dir, newest 
 	return params, err
 }
 
-const featureVersion = MaxVersion // features are exchanged from 1.38 on
+// FeatureVersion is the first version in which client and daemon exchange features: 1.38.
+const FeatureVersion = MaxVersion
 
 // maxFeatures limits the number of features that the other side may offer.
 const maxFeatures = 1024

@@ -11,11 +11,8 @@ import (
 	"pix/wire"
 )
 
-// The functions in this file read the parts of a handshake, for a program that observes both
-// sides and takes part in neither.
-
-// FeatureVersion is the first version in which client and daemon exchange features.
-const FeatureVersion = featureVersion
+// The functions in this file are for a program that observes a connection between a client and a
+// daemon. They read the parts of a handshake, and remove secrets from what is shown or recorded.
 
 // ReadHello reads the magic number and the version with which a side begins: the daemon or the
 // client. The version may be newer than [MaxVersion]. The error is a [*MismatchError] if the side
@@ -42,9 +39,9 @@ func ReadHello(r *wire.Reader, daemon bool) (Version, error) {
 	return Version(v), nil
 }
 
-// ReadFeatureNames reads the features that a side offers, also unknown ones.
+// ReadFeatureNames reads the names of the features that a side offers, also unknown ones.
 func ReadFeatureNames(r *wire.Reader) ([]string, error) {
-	c := Params{Version: featureVersion}.decoder(r, 0, "handshake")
+	c := Params{Version: FeatureVersion}.decoder(r, 0, "handshake")
 	var names []string
 	c.featureNames(&names)
 	return names, c.err
@@ -61,7 +58,8 @@ func ParseFeatures(names []string) (known Features, unknown []string) {
 	return known, unknown
 }
 
-// ReadObsolete reads the end of a client's handshake: values that daemons ignore.
+// ReadObsolete reads the end of a client's handshake: the CPU affinity and the reserved space, which
+// daemons ignore.
 func ReadObsolete(r *wire.Reader) error {
 	c := Params{Version: MinVersion}.decoder(r, 0, "handshake")
 	c.obsoleteAffinity()
@@ -76,10 +74,6 @@ func (p Params) ReadGreeting(r *wire.Reader, g *Greeting) error {
 	c.greeting(g)
 	return c.err
 }
-
-// secretMark replaces the value of a secret setting. It has neither the length of the value nor its
-// hash, from which a short password could be guessed.
-const secretMark = "(secret)"
 
 // WithoutSecrets returns a request without the values of settings, and of environment variables of a
 // build, whose names say that they are secret, such as access tokens. In the other values it
@@ -112,11 +106,11 @@ func WithoutSecrets(r Request) Request {
 	return r
 }
 
-// withoutSecret returns the value of a setting or a variable as it is shown. Structured attributes
-// have names of their own, so a word such as "token" anywhere hides all of them.
+// withoutSecret returns the value of a setting or a variable as it is shown. The variable of
+// structured attributes contains names, so a word such as "token" anywhere hides its whole value.
 func withoutSecret(name, value string) string {
 	if value != "" && (redact.IsSecret(name) || name == derivation.StructuredAttrsKey && redact.IsSecret(value)) {
-		return secretMark
+		return redact.Secret
 	}
 	return redact.Text(value)
 }
@@ -129,8 +123,8 @@ func TraceDigest(size uint64, hash nixhash.Hash) string {
 	return form.line(c.err)
 }
 
-// ParseTraceDigest reads a line of [TraceDigest], like [Params.ParseTraceRequest]. For a line of
-// [TraceData] ok is false.
+// ParseTraceDigest parses a line of [TraceDigest]. If it is a line of [TraceData], ok is false. The
+// error is a [*TraceError].
 func ParseTraceDigest(line string) (size uint64, hash nixhash.Hash, ok bool, err error) {
 	if !strings.HasPrefix(line, dataName+" size=") {
 		return 0, nixhash.Hash{}, false, nil

@@ -64,7 +64,7 @@ func (a *access) checkHost(r *http.Request) error {
 	return nil
 }
 
-// checkOrigin returns an error if a page of another origin sends the request. Browsers tell it in the headers Origin and
+// checkOrigin returns an error if a page of another origin sends the request. Browsers send it in the headers Origin and
 // Sec-Fetch-Site. Programs that are not browsers send neither, which is enough for a GET request with a bearer. strict
 // requires one of them.
 func (a *access) checkOrigin(r *http.Request, strict bool) error {

@@ -57,7 +57,7 @@ func newContents(dir storepath.Dir, c *closure.Closure, roots []storepath.Path) 
 	return &contents{Closure: c, dir: dir, roots: roots}
 }
 
-// topPaths returns paths whose closure is everything: the paths that no other path needs, and one path of each cycle.
+// topPaths returns paths whose closures together have all paths: the paths that no other path needs, and one path of each cycle.
 func topPaths(c *closure.Closure) []storepath.Path {
 	paths := c.Unreferenced()
 	for _, cycle := range c.Cycles() {

@@ -22,13 +22,13 @@
 // # Safety
 //
 // The names and contents of a store can be secret, and other users and web pages can reach a port of this machine. So
-// every request needs a Host of a list, because another site can give its name a loopback address. The data needs a bearer in addition,
-// and the origin of the page if a browser tells the origin. The program that serves the page makes a token
+// every request needs a known Host, because another site can give its name a loopback address. The data also needs a bearer,
+// and the origin of the page if a browser sends an origin. The program that serves the page makes a token
 // ([Handler.NewToken]) for the fragment of the address that the browser opens. A token is valid once. The page
 // exchanges it for the bearer, which the browser keeps for the tab.
 //
-// GET requests change nothing. The page and the data have strict policies (Content-Security-Policy): scripts only from this server,
-// and no function that parses HTML. Names, logs and contents enter the page as text.
+// GET requests change nothing. The page and the data have strict policies (Content-Security-Policy): scripts come from this server
+// only, and no function parses HTML. Names, logs and contents enter the page as text.
 //
 // # Reading order
 //

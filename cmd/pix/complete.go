@@ -45,6 +45,16 @@ func valuesOf(cmd *cobra.Command, flag string, values ...string) {
 // freeValue declares that the values of a flag cannot be completed. Without it the shell completes file names.
 func freeValue(cmd *cobra.Command, flag string) { completeFlag(cmd, flag, cobra.NoFileCompletions) }
 
+// completeFiles completes the names of files.
+func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// completeDirs completes the names of directories.
+func completeDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
 // completeFlag sets the completer of a flag.
 func completeFlag(cmd *cobra.Command, flag string, complete completer) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {

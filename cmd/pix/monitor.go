@@ -44,18 +44,18 @@ func newMonitor(a *app) *cobra.Command {
 		Short: "Show what clients say to a daemon",
 		Long: `Show what clients say to a daemon, a line for each operation: its arguments, its result, its time
 and its size. pix listens on a socket and passes every byte on to the daemon, SERVER, which is the
-path or the URI of a socket, by default the daemon of this machine. It passes on what it does not
-understand, too, and shows its first bytes.
+path or the URI of a socket, by default the daemon of this machine. Bytes that it does not
+understand pass, too: it shows the first of them.
 
 With a COMMAND, pix runs it with NIX_REMOTE and NIX_DAEMON_SOCKET_PATH set to the socket, prints the
-lines to standard error, and exits with its code. With --listen it listens until it is interrupted.
-Otherwise it prints what a recording of --record, or a trace of --trace, contains. At the end it
-prints totals, with a histogram of the times of each operation.
+lines to standard error, and exits with its code. With --listen it serves all clients of that
+socket until it is interrupted. With a FILE, it prints a recording of --record or a trace of
+--trace. At the end it prints totals, with a histogram of the times of each operation.
 
 The daemon sees pix as its client, so only clients of the same user can connect. If root runs pix,
-everyone can: it connects to the daemon as the user of each client.
+all users can: it connects to the daemon as the user of each client.
 
-A recording has hashes and sizes of contents, which --bodies replaces by the contents, and never the
+A recording has hashes and sizes instead of contents, unless --bodies is set. It never has the
 values of secret settings. Only its owner can read it.`,
 		Example: "  pix monitor -- nix build nixpkgs#hello\n" +
 			"  pix monitor --errors -o log -- nix-store --verify\n" +
@@ -110,7 +110,7 @@ func (o *monitorOptions) check(args, command []string) error {
 	serves := o.listen != "" || len(command) > 0
 	switch {
 	case len(args) > 1:
-		return fmt.Errorf("there is only one SERVER or FILE, but got '%s'", strings.Join(args, " "))
+		return fmt.Errorf("give one SERVER or FILE, not '%s'; a command comes after --", strings.Join(args, " "))
 	case !serves && len(args) == 0:
 		return errors.New("name a command after --, a socket with --listen, or a recording")
 	case !serves && (o.record != "" || o.totals != 0):
@@ -260,6 +260,7 @@ func (a *app) daemonSocket(name string) (string, error) {
 	return name, nil
 }
 
+// monitoredDir returns the store directory of the daemon, which the protocol does not mention.
 func (a *app) monitoredDir() string {
 	for _, dir := range []string{a.flags.storeDir, a.getenv("NIX_STORE_DIR")} {
 		if dir != "" {
@@ -305,7 +306,7 @@ func shortTempDir() string {
 	return "/tmp"
 }
 
-// leaveTime is the time that connections have to end after the command has.
+// leaveTime is the time in which connections must end after the command has ended.
 const leaveTime = 3 * time.Second
 
 // monitorCommand runs a command whose daemon is the monitor. It reports whether the command was started.
@@ -343,7 +344,7 @@ func (a *app) printRecording(out *monitorPrinter, name string) error {
 		return fmt.Errorf("reading the recording '%s': %w", name, err)
 	}
 	out.started = true
-	if status != "complete" {
+	if status != monitor.StatusComplete {
 		a.warn("the recording is " + status)
 	}
 	return nil

@@ -43,20 +43,20 @@ func newServe(a *app) *cobra.Command {
 		Short: "Serve stores as a binary cache over HTTP",
 		Long: `Serve the paths of a store as a binary cache, from which pix and every version of Nix can copy.
 STORE is the URI of a store; without it, the store of the other verbs is served. Of several stores,
-the first one that has a path is asked for it.
+the first one that has a path serves it.
 
 Signatures in the store are served as they are. --key-file adds a signature to paths that the store
 built itself, that are content-addressed, or that have a signature by a key in trusted-public-keys.
 Other paths stay unsigned, so that serving a path does not make it trusted.
 
---compress compresses small files in transit. With --compressed-dir, larger archives are compressed
-once, and kept in that directory; Nix before 2.4 cannot read these.
+--compress compresses small files and archives in transit. With --compressed-dir, larger archives
+are compressed once, and kept in that directory; Nix before 2.4 cannot read these.
 
 With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths
 to the first store, which is created if it does not exist. An uploaded path needs a signature by a
 key in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends
-its token as a password, for example from a netrc file. Below URL/upload, it sees only the first
-store.
+its token as a password, for example from a netrc file. Below URL/upload, only the first store is
+served, so a copy to it does not skip paths of the other stores.
 
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a

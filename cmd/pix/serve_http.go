@@ -45,12 +45,18 @@ func closeListeners(listeners []net.Listener) {
 	}
 }
 
+// isSocketPath reports whether an address to listen on is the path of a Unix socket.
+func isSocketPath(address string) bool {
+	return strings.HasPrefix(address, "unix:") || strings.Contains(address, "/")
+}
+
+// listenOn listens on HOST:PORT, or on the Unix socket at a path, which may have the prefix "unix:".
 func listenOn(address string) (net.Listener, error) {
-	if path := strings.TrimPrefix(address, "unix:"); path != address || strings.Contains(path, "/") {
-		return server.ListenUnix(path)
+	if isSocketPath(address) {
+		return server.ListenUnix(strings.TrimPrefix(address, "unix:"))
 	}
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil, &usageError{fmt.Errorf("'%s' is no address to listen on: it is HOST:PORT, :PORT, or the path of a Unix socket, such as ./cache.sock", address)}
+		return nil, &usageError{fmt.Errorf("'%s' is not an address to listen on, such as localhost:8080, :8080 or ./cache.sock", address)}
 	}
 	l, err := net.Listen("tcp", address)
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"pix/activity"
 	"pix/cacheserver"
@@ -57,7 +58,7 @@ func (o *serveObserver) Answered(r cacheserver.Request) {
 	if !o.all && r.Err == nil {
 		return
 	}
-	line := fmt.Sprintf("pix: %s %s %q: %d, %d bytes, %v", r.Remote, r.Method, r.Path, r.Status, r.Bytes, r.Duration.Round(1000))
+	line := fmt.Sprintf("pix: %s %s %q: %d, %d bytes, %v", r.Remote, r.Method, r.Path, r.Status, r.Bytes, r.Duration.Round(time.Microsecond))
 	if r.Err != nil {
 		line += ": " + errorText(r.Err)
 	}

@@ -34,28 +34,16 @@ func (o *uploadOptions) addFlags(cmd *cobra.Command) {
 	completeFlag(cmd, "upload-dir", completeDirs)
 }
 
-// completeFiles completes the names of files.
-func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveDefault
-}
-
-// completeDirs completes the names of directories.
-func completeDirs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveFilterDirs
-}
-
 // isSet reports whether uploads are accepted.
 func (o *uploadOptions) isSet() bool { return o.anyone || len(o.tokenFiles) > 0 || len(o.trusted) > 0 }
 
-// check returns an error if the flags are wrong.
+// check returns an error if the flags do not fit together.
 func (o *uploadOptions) check() error {
 	switch {
 	case o.isSet():
 		return nil
-	case o.dir != "":
-		return errors.New("--upload-dir needs --accept-uploads, --upload-token-file or --trusted-token-file")
-	case o.quota != 0:
-		return errors.New("--upload-quota needs --accept-uploads, --upload-token-file or --trusted-token-file")
+	case o.dir != "" || o.quota != 0:
+		return errors.New("--upload-dir and --upload-quota need --accept-uploads, --upload-token-file or --trusted-token-file")
 	}
 	return nil
 }

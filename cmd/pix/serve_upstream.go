@@ -38,7 +38,7 @@ func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
 	completeFlag(cmd, "upstream-dir", completeDirs)
 }
 
-// check returns an error if the flags are wrong.
+// check returns an error if a flag is invalid, or if the flags do not fit together.
 func (o *upstreamOptions) check() error {
 	if size, err := nixconf.ParseSize(o.size); err != nil {
 		return fmt.Errorf("--upstream-size: %w", err)
@@ -73,7 +73,7 @@ func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (stor
 	open := func(ctx context.Context) (store.Store, error) { return a.openChosen(ctx, choice) }
 	src, err := open(ctx)
 	if isDown(err) && ctx.Err() == nil {
-		fmt.Fprintf(a.stderr, "pix: the upstream cache is down, and is tried again when a client needs it: %s\n", errorText(err))
+		fmt.Fprintf(a.stderr, "pix: the upstream cache is down: %s; pix tries again when a client needs it\n", errorText(err))
 		return openLater(choice.options.StoreDir, open, opts)
 	}
 	if err != nil {

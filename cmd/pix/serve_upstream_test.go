@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -54,12 +53,8 @@ func TestServeOtherHosts(t *testing.T) {
 func TestServeWhileUpstreamIsDown(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	path := pixOutput(t, "--store", store, "add-text", "hello", "hello world")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // connections to its address are refused
-	s := startServe(t, 1, "--store", store, "--upstream", "http://"+l.Addr().String()+"?retry-attempts=1", "--listen", "127.0.0.1:0")
+	const down = "http://127.0.0.1:1?retry-attempts=1" // no program listens on port 1, and the system assigns it to none
+	s := startServe(t, 1, "--store", store, "--upstream", down, "--listen", "127.0.0.1:0")
 	for hashPart, want := range map[string]int{filepath.Base(path)[:32]: http.StatusOK, strings.Repeat("0", 32): http.StatusBadGateway} {
 		resp, err := http.Get("http://" + s.addresses[0] + "/" + hashPart + ".narinfo")
 		if err != nil {

@@ -34,9 +34,9 @@ func newView(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "view [PATH...]",
 		Short: "Show a closure in the browser",
-		Long: `Show the closure of paths in the browser, or the whole store: sizes, dependencies and what needs
-them. The page comes from this process and loads nothing from elsewhere. It ends with the process,
-at an interrupt.
+		Long: `Show the closure of paths in the browser: sizes, dependencies, and the paths that need a path.
+Without a PATH, show the whole store. This process serves the page until an interrupt; the page
+loads nothing from elsewhere.
 
 Only the browser of this user can read the page: its address has a token that is valid once.
 Without a display, or with --no-open, that address is printed instead of opened. An address for
@@ -94,8 +94,8 @@ func (o *viewOptions) check() error {
 	if err := o.tls.check(); err != nil {
 		return err
 	}
-	if _, _, err := net.SplitHostPort(o.listen); err != nil {
-		return fmt.Errorf("'%s' is no address to listen on: it is HOST:PORT", o.listen)
+	if _, _, err := net.SplitHostPort(o.listen); err != nil || isSocketPath(o.listen) { // a browser cannot connect to a Unix socket
+		return fmt.Errorf("'%s' is not an address to listen on, such as localhost:8080", o.listen)
 	}
 	if o.url == "" {
 		return nil

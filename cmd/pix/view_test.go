@@ -57,6 +57,18 @@ func TestView(t *testing.T) {
 	}
 }
 
+// The page is served on a TCP address: a browser cannot open the path of a Unix socket.
+func TestViewListen(t *testing.T) {
+	for listen, valid := range map[string]bool{
+		"127.0.0.1:0": true, "localhost:8080": true, ":8080": true, "[::1]:0": true,
+		"unix:8080": false, "unix:/run/pix.sock": false, "./a:8080": false, "8080": false, "": false,
+	} {
+		if err := (&viewOptions{listen: listen}).check(); (err == nil) != valid {
+			t.Errorf("--listen %q: %v", listen, err)
+		}
+	}
+}
+
 // The browser gets a file that only the user can read, and no argument with the token.
 func TestPageFile(t *testing.T) {
 	const address = "http://127.0.0.1:1/#token=ABC&\"<"

@@ -19,6 +19,10 @@ func Text(s string) string {
 // secretNames match the settings whose values are not shown.
 var secretNames = regexp.MustCompile(`(?i)token|passw|secret|credential|netrc|impure-env`)
 
+// Secret replaces a secret value. It has neither the length of the value nor its hash, from which a short
+// password could be guessed.
+const Secret = "(secret)"
+
 // IsSecret reports whether the value of a setting, an option or a variable with this name can be a
 // secret.
 func IsSecret(name string) bool { return secretNames.MatchString(name) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,7 @@ type tab struct {
 	mu       sync.Mutex
 	problems []string // errors in the console, and requests that leave this machine
 	requests []string
+	changed  chan struct{} // has a token after a new problem
 }
 
 // open starts a browser with a tab. At the end of the test it checks that there were no problems.
@@ -84,12 +86,13 @@ func open(t testing.TB) *tab {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx}
+	b := &tab{t: t, ctx: ctx, changed: make(chan struct{}, 1)}
 	if err := chromedp.Listen(ctx, b.onEvent); err != nil {
 		t.Fatal(err)
 	}
+	console := chromedp.Console(ctx) // it has every message from now on
 	go func() {
-		for m, err := range chromedp.Console(ctx) {
+		for m, err := range console {
 			if err != nil {
 				return
 			}
@@ -115,22 +118,34 @@ func (b *tab) problem(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.problems = append(b.problems, fmt.Sprintf(format, args...))
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
 }
 
-// expectProblem removes the problems that contain a text. It returns whether there was one.
-func (b *tab) expectProblem(text string) (found bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var others []string
-	for _, p := range b.problems {
-		if strings.Contains(p, text) {
-			found = true
-		} else {
-			others = append(others, p)
+// expectProblem waits for a problem that contains a text, and removes all such problems. The browser reports a message of
+// the console independently of what the page shows, so the message may arrive later.
+func (b *tab) expectProblem(text string) {
+	b.t.Helper()
+	timeout := time.After(waitTime)
+	for !b.removeProblems(text) {
+		select {
+		case <-b.changed:
+		case <-timeout:
+			b.t.Errorf("the console has no message with %q", text)
+			return
 		}
 	}
-	b.problems = others
-	return found
+}
+
+// removeProblems removes the problems that contain a text. It reports whether there was one.
+func (b *tab) removeProblems(text string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.problems)
+	b.problems = slices.DeleteFunc(b.problems, func(p string) bool { return strings.Contains(p, text) })
+	return len(b.problems) < before
 }
 
 // onEvent records the requests of the page. It must not call the browser.

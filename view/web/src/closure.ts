@@ -33,6 +33,17 @@ export interface SizesJSON {
 
 const hashLength = 32;
 
+// nameOf returns the name in the last element of a store path: the part after the hash.
+export function nameOf(base: string): string {
+  return base.slice(hashLength + 1);
+}
+
+// baseOf returns the last element of a store path.
+export function baseOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+// A Closure is the closure of the page. An index stands for each path, in the order of the last elements.
 export class Closure {
   readonly storeDir: string;
   readonly bases: string[];
@@ -108,7 +119,7 @@ export class Closure {
   }
 
   name(i: number): string {
-    return this.bases[i]!.slice(hashLength + 1);
+    return nameOf(this.bases[i]!);
   }
 
   path(i: number): string {
@@ -147,7 +158,7 @@ export class Closure {
 
   // find returns the index of a path or of the last element of one, or -1. The elements are sorted.
   find(path: string): number {
-    const base = path.slice(path.lastIndexOf("/") + 1);
+    const base = baseOf(path);
     let low = 0;
     let high = this.length;
     while (low < high) {

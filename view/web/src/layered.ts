@@ -1,6 +1,6 @@
 // A part of the closure as a picture in layers: a path is to the right of every path that refers to it. The server has
 // computed the layers and the heights; the widths follow from the names.
-import type { Closure } from "./closure.ts";
+import { nameOf, type Closure } from "./closure.ts";
 import { svg } from "./dom.ts";
 import { textMeasure } from "./measure.ts";
 import { size } from "./text.ts";
@@ -63,7 +63,7 @@ class Picture {
   }
 
   private name(base: string): string {
-    const name = base.slice(33);
+    const name = nameOf(base);
     return name.length <= longest ? name : name.slice(0, longest / 2 - 1) + "\u2026" + name.slice(-longest / 2);
   }
 
@@ -145,7 +145,7 @@ class Picture {
     const hidden = [v.moreReferrers ? `${v.moreReferrers} more paths need it` : "", v.moreReferences ? `it needs ${v.moreReferences} more paths` : ""].filter(Boolean).join("; ");
     const element = svg(
       "g",
-      { class: isCurrent ? "box current" : "box", role: "link", tabindex: "-1", "aria-label": `${base.slice(33)}, ${this.size(base)}${hidden ? "; " + hidden : ""}` },
+      { class: isCurrent ? "box current" : "box", role: "link", tabindex: "-1", "aria-label": `${nameOf(base)}, ${this.size(base)}${hidden ? "; " + hidden : ""}` },
       svg("title", {}, `${this.closure.storeDir}/${base}`),
       svg("rect", { x, y, width, height: boxHeight, rx: 4 }),
       svg("text", { x: x + padding, y: y + 15 }, this.name(base)),

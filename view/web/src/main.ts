@@ -3,7 +3,7 @@ import { Closure, type ClosureJSON, type SizesJSON, type Summary } from "./closu
 import { h, replace } from "./dom.ts";
 import { getJSON, startSession } from "./session.ts";
 import { Shell } from "./shell.ts";
-import { visible } from "./text.ts";
+import { errorText } from "./text.ts";
 import type { Context, LayoutJSON } from "./view.ts";
 import { builds } from "./views/builds.ts";
 import { compare } from "./views/compare.ts";
@@ -22,7 +22,7 @@ async function start(): Promise<void> {
     new Shell(app, inFile() ?? (await fromServer()), views).start();
     performance.mark("ready");
   } catch (error) {
-    replace(app, h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
+    replace(app, h("p", { class: "notice", role: "alert" }, errorText(error)));
   }
 }
 

@@ -1,7 +1,7 @@
 // The frame around the views: the name of the store, the tabs and the search.
 import { h, replace } from "./dom.ts";
 import { address, currentRoute, go } from "./route.ts";
-import { count, counted, size, visible } from "./text.ts";
+import { count, counted, errorText, size, visible } from "./text.ts";
 import type { Context, View } from "./view.ts";
 
 export class Shell {
@@ -84,7 +84,7 @@ export class Shell {
     replace(this.main);
     const fail = (error: unknown) => {
       if (signal.aborted) return;
-      this.main.append(h("p", { class: "notice", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
+      this.main.append(h("p", { class: "notice", role: "alert" }, errorText(error)));
     };
     // The element that had the focus is gone, so the focus moves to the view. A screen reader reads it there.
     const lost = document.activeElement === document.body && this.shown;

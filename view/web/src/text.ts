@@ -15,6 +15,11 @@ export function visibleLines(text: string): string {
   return text.split("\n").map(visible).join("\n");
 }
 
+// errorText returns the message of an error, which may repeat texts of the store.
+export function errorText(error: unknown): string {
+  return visible(error instanceof Error ? error.message : String(error));
+}
+
 const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 // size returns a number of bytes with a unit, as the verbs print it.

@@ -1,4 +1,5 @@
 // The builds that run now. The server sends a line when something changes.
+import { nameOf } from "../closure.ts";
 import { h, replace } from "../dom.ts";
 import { address, type Route } from "../route.ts";
 import { request, ServerError } from "../session.ts";
@@ -75,7 +76,7 @@ async function* lines(response: Response): AsyncGenerator<LineJSON> {
 const mostProcesses = 50;
 
 function build({ closure }: Context, b: BuildJSON, now: number): HTMLElement {
-  const name = visible(b.derivation.slice(33).replace(/\.drv$/, ""));
+  const name = visible(nameOf(b.derivation).replace(/\.drv$/, ""));
   const link = closure.find(b.derivation) >= 0 ? h("a", { href: address("path", b.derivation, { show: "derivation" }) }, name) : h("span", { title: visible(b.derivation) }, name);
   const cpu = seconds([b.utime, b.stime]) ?? seconds(b.processes.flatMap((p) => [p.utime, p.stime, p.cutime, p.cstime]));
   const facts = [duration(now - b.startTime), cpu === null ? "" : `${cpu.toFixed(1)} s CPU`, b.phase ? visible(b.phase) : "", visible(b.mainUser.name ?? String(b.mainUser.uid)), b.mainPid ? `process ${b.mainPid}` : ""];

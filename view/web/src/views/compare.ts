@@ -85,7 +85,7 @@ function summary(diff: DiffJSON): HTMLElement[] {
 }
 
 function table(packages: PackageDiffJSON[]): HTMLElement {
-  const largest = Math.max(1, ...packages.map((p) => Math.abs(p.sizeDelta)));
+  const largest = packages.reduce((most, p) => Math.max(most, Math.abs(p.sizeDelta)), 1); // there may be too many for arguments
   const body = h("tbody");
   const element = h(
     "div",

@@ -2,7 +2,7 @@
 import { h, replace, type Child } from "../dom.ts";
 import { address, type Route } from "../route.ts";
 import { getJSON } from "../session.ts";
-import { counted, visible } from "../text.ts";
+import { counted, errorText, visible } from "../text.ts";
 import type { Context, View } from "../view.ts";
 
 interface PageJSON {
@@ -75,7 +75,7 @@ class Finder {
       replace(this.article, ...found(matches, this.pages));
     } catch (error) {
       if (signal.aborted || this.leave.aborted) return;
-      replace(this.article, h("p", { class: "failed", role: "alert" }, visible(error instanceof Error ? error.message : String(error))));
+      replace(this.article, h("p", { class: "failed", role: "alert" }, errorText(error)));
     }
   }
 }

@@ -1,5 +1,5 @@
 // The whole closure as points and lines. A path is to the right of every path that needs it.
-import type { Closure } from "../closure.ts";
+import { baseOf, type Closure } from "../closure.ts";
 import { h, replace } from "../dom.ts";
 import { Nearest } from "../nearest.ts";
 import { picker } from "../picker.ts";
@@ -24,7 +24,7 @@ export const graph: View = {
     replace(
       main,
       h("p", { class: "explanation" }, explanation(closure)),
-      picker(closure, { label: "Select a path", value: selected < 0 ? "" : closure.path(selected), pick: (picked) => go(address("graph", picked.slice(picked.lastIndexOf("/") + 1))) }),
+      picker(closure, { label: "Select a path", value: selected < 0 ? "" : closure.path(selected), pick: (picked) => go(address("graph", baseOf(picked))) }),
       frame,
     );
     const layout = await context.layout();

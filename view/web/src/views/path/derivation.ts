@@ -1,4 +1,5 @@
 // The derivation of a path: what is built, from which inputs, and how.
+import { baseOf, nameOf } from "../../closure.ts";
 import { h, replace, type Child } from "../../dom.ts";
 import { address, type Route } from "../../route.ts";
 import { getJSON } from "../../session.ts";
@@ -30,7 +31,7 @@ export const derivation: Part = {
     replace(main, h("p", { class: "explanation" }, "A derivation is the recipe of a build: a program with its arguments and environment, and the inputs that it may read. Its hash decides the paths of its outputs."), result);
     const answer = await getJSON<DerivationJSON>("derivation", { path: closure.path(path) }, signal);
     const d = answer.derivation;
-    const link = (p: string): Child => (closure.find(p) >= 0 ? h("a", { href: address("path", closure.bases[closure.find(p)]!), title: p }, base(p)) : h("code", { title: p }, base(p)));
+    const link = (p: string): Child => (closure.find(p) >= 0 ? h("a", { href: address("path", closure.bases[closure.find(p)]!), title: p }, nameOf(baseOf(p))) : h("code", { title: p }, nameOf(baseOf(p))));
     const inputs = Object.entries(d.inputDrvs ?? {});
     const steps = h("div", {});
     const recipe = h(
@@ -51,10 +52,6 @@ export const derivation: Part = {
     await explanation(steps, closure.path(path), "path", signal);
   },
 };
-
-function base(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 34);
-}
 
 // outputsOf returns the outputs of an input that are used.
 function outputsOf(used: unknown): string {

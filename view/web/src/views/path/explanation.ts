@@ -1,7 +1,7 @@
 // How a path or a signature is computed: the steps of pix explain, with the texts that are hashed.
 import { h, replace, type Child } from "../../dom.ts";
 import { getJSON } from "../../session.ts";
-import { count, counted, visible, visibleLines } from "../../text.ts";
+import { count, counted, errorText, visible, visibleLines } from "../../text.ts";
 
 interface ExplanationJSON {
   subject: string;
@@ -47,7 +47,7 @@ export async function explanation(element: HTMLElement, path: string, about: "pa
     );
   } catch (error) {
     if (signal.aborted) return;
-    replace(element, h("p", { class: "muted" }, visible(error instanceof Error ? error.message : String(error))));
+    replace(element, h("p", { class: "muted" }, errorText(error)));
   }
 }
 

@@ -1,4 +1,5 @@
 // What keeps a path from being collected.
+import { baseOf, nameOf } from "../../closure.ts";
 import { h, replace } from "../../dom.ts";
 import { address, type Route } from "../../route.ts";
 import { getJSON } from "../../session.ts";
@@ -33,7 +34,7 @@ export const kept: Part = {
       replace(result, h("p", {}, h("strong", {}, "Garbage."), " No root that the store shows needs this path."));
       return;
     }
-    const link = (p: string) => (closure.find(p) >= 0 ? h("a", { href: address("path", closure.bases[closure.find(p)]!), title: p }, p.slice(p.lastIndexOf("/") + 34)) : h("code", {}, p));
+    const link = (p: string) => (closure.find(p) >= 0 ? h("a", { href: address("path", closure.bases[closure.find(p)]!), title: p }, nameOf(baseOf(p))) : h("code", {}, p));
     replace(
       result,
       h("h2", {}, "Kept by"),

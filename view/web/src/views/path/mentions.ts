@@ -1,7 +1,7 @@
 // The files of a path in which the reference to another path stands. The server reads the whole archive for them.
 import { h, replace } from "../../dom.ts";
 import { getJSON } from "../../session.ts";
-import { counted, visible } from "../../text.ts";
+import { counted, errorText, visible } from "../../text.ts";
 import type { Context } from "../../view.ts";
 
 interface MentionsJSON {
@@ -23,6 +23,6 @@ export async function mentions(element: HTMLElement, { closure }: Context, from:
     );
   } catch (error) {
     if (signal.aborted) return;
-    replace(element, h("p", { class: "failed" }, visible(error instanceof Error ? error.message : String(error))));
+    replace(element, h("p", { class: "failed" }, errorText(error)));
   }
 }

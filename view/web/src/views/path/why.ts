@@ -1,4 +1,5 @@
 // Why a path is in the closure: the chains of references from another path to it.
+import { baseOf } from "../../closure.ts";
 import { h, replace } from "../../dom.ts";
 import { layered, type GraphJSON } from "../../layered.ts";
 import { picker } from "../../picker.ts";
@@ -30,7 +31,7 @@ export const why: Part = {
       picker(closure, {
         label: "From",
         value: closure.path(from),
-        pick: (picked) => go(address("path", route.path, { show: "why", from: picked.slice(picked.lastIndexOf("/") + 1) })),
+        pick: (picked) => go(address("path", route.path, { show: "why", from: baseOf(picked) })),
       }),
       result,
     );
