@@ -56,7 +56,7 @@ func TestFullCompressedDir(t *testing.T) {
 
 // The directory of compressed archives may fill its disk: old files are deleted before the disk space of a new one is reserved.
 func TestCompressedDirFillsDisk(t *testing.T) {
-	onSmallDisk(t, "3m", func(t *testing.T, dir string) {
+	testenv.OnSmallDisk(t, "3m", func(t *testing.T, dir string) {
 		s := memstore.New(nil)
 		h := newHandler(t, &cacheserver.Options{Compress: true, CompressedDir: dir, CompressedSize: 2_700_000, MaxEncoders: 1}, s)
 		for i := range 5 { // the disk has space for two
