@@ -71,7 +71,7 @@ func infoFiles(t *testing.T, dir string) []string {
 	return names
 }
 
-// A keptWorld is an upstream cache of which one of two paths was fetched into a directory. The cache is down.
+// A keptWorld is an upstream cache with two paths, one of them fetched into a directory. The cache is down.
 type keptWorld struct {
 	src         *remoteStore
 	dir         string

@@ -150,7 +150,7 @@ func TestArchiveIsCheckedOnce(t *testing.T) {
 }
 
 // An object that this process has just written from a verified archive is not hashed, unless it is small. With
-// AutoOptimise, its files can be those of other objects, so it is hashed.
+// AutoOptimise, its files can belong to other objects, so it is hashed.
 func TestWrittenArchiveIsNotHashed(t *testing.T) {
 	for _, test := range []struct {
 		name     string

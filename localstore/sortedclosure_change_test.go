@@ -12,7 +12,7 @@ import (
 	"pix/storepath"
 )
 
-// The ids of a new store belong to other paths than those of the deleted store.
+// In a new store, the ids belong to other paths than in the deleted store.
 func TestSortedClosureOfWipedStore(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	s := open(t, Options{Root: root})
@@ -41,7 +41,7 @@ func TestSortedClosureOfWipedStore(t *testing.T) {
 		}
 	}
 	if all != 1024 {
-		t.Errorf("%d infos of all paths, want those of the first part", all)
+		t.Errorf("%d infos of all paths, want only the first part", all)
 	}
 	i := 0
 	for info, err := range infos {

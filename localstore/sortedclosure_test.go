@@ -79,7 +79,7 @@ func TestQuerySortedClosure(t *testing.T) {
 	}
 }
 
-// The limits of a closure are the same as those of a walk.
+// A closure has the same limits as a walk.
 func TestSortedClosureLimits(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	fillChain(t, s, 300)

@@ -31,7 +31,7 @@ func residentSize(pid int) (kilobytes int64) {
 	return kilobytes << 10
 }
 
-// dialMany opens n connections, of which each sends one of the texts.
+// dialMany opens n connections, and each sends one of the texts.
 func dialMany(t *testing.T, address string, n int, texts ...string) {
 	t.Helper()
 	var clients sync.WaitGroup
