@@ -63,7 +63,7 @@ func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) err
 	return a.sendCompressed(dst, dst.stop)
 }
 
-// A stoppableWriter discards what is written after an error.
+// A stoppableWriter discards the bytes that are written after an error.
 type stoppableWriter struct {
 	dst io.Writer
 	err error

@@ -20,16 +20,7 @@ import (
 // A text of millions of backquotes is written as Markdown in linear time, in a fence that it cannot end.
 func TestMarkdownBackquotes(t *testing.T) {
 	for _, arg := range []string{strings.Repeat("`", 2<<20), "a ``` b", "`", "<b>|*_[x](y)&amp;\\`"} {
-		d := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x", Builder: "x", Args: []string{arg}}
-		d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
-		path, err := d.Path()
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := explainArgument(t, arg)
 		for line := range strings.Lines(string(e.AppendMarkdown(nil, true))) {
 			if strings.Contains(line, arg) {
 				checkCode(t, line)

@@ -178,8 +178,10 @@ func FuzzScript(f *testing.F) {
 	})
 }
 
-func TestLargeText(t *testing.T) {
-	d := &derivation.Derivation{Name: "large", Dir: storepath.DefaultDir, Platform: "x", Builder: "x", Args: []string{strings.Repeat("long ", 20_000)}}
+// explainArgument explains a derivation with an argument.
+func explainArgument(t *testing.T, arg string) *explain.Explanation {
+	t.Helper()
+	d := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x", Builder: "x", Args: []string{arg}}
 	d.Outputs.Set("out", derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
 	path, err := d.Path()
 	if err != nil {
@@ -189,6 +191,11 @@ func TestLargeText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e
+}
+
+func TestLargeText(t *testing.T) {
+	e := explainArgument(t, strings.Repeat("long ", 20_000))
 	if _, err := e.Script(""); err == nil || !strings.Contains(err.Error(), "has 100") {
 		t.Errorf("without a directory: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"pix/explain"
+	"pix/internal/testenv"
 	"pix/nar"
 	"pix/nixhash"
 	"pix/signature"
@@ -82,7 +83,7 @@ func TestSignature(t *testing.T) {
 
 func TestScriptOfSignatures(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
+		testenv.Missing(t, "openssl", "openssl is not installed")
 	}
 	info, keys := signedInfo(t)
 	e, err := explain.Signature(info, keys)

@@ -25,7 +25,7 @@ func transferred() int {
 	return 256 << 20
 }
 
-// memoryLimit is less than what is transferred, and more than what a monitor may hold.
+// memoryLimit is less than the test transfers, and more than a monitor may hold.
 const memoryLimit = 160 << 20
 
 // playHandshake makes a handshake over a monitor, and returns the negotiated parameters.

@@ -12,7 +12,7 @@ import (
 )
 
 // The functions in this file are for a program that observes a connection between a client and a
-// daemon. They read the parts of a handshake, and remove secrets from what is shown or recorded.
+// daemon. They read the parts of a handshake, and remove secrets from messages before these are shown or recorded.
 
 // ReadHello reads the magic number and the version with which a side begins: the daemon or the
 // client. The version may be newer than [MaxVersion]. The error is a [*MismatchError] if the side

@@ -21,7 +21,7 @@ import (
 	"pix/view"
 )
 
-// A smallStore is a store with a path that refers to two others, one of which refers to the other, with a derivation, a root
+// A smallStore is a store with a path that refers to two others, where one refers to the other, with a derivation, a root
 // and running builds.
 type smallStore struct {
 	*memstore.Store

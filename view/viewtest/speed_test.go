@@ -85,9 +85,6 @@ func TestPan(t *testing.T) {
 
 // A closure of 100,000 paths loads, and its graph is drawn.
 func TestHundredThousand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes some seconds")
-	}
 	srv := serve(t, Generate(100_000))
 	b := open(t)
 	start := time.Now()

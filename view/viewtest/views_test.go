@@ -80,7 +80,7 @@ func TestViews(t *testing.T) {
 	}
 }
 
-// Hostile texts are shown as text, with what is not visible as escapes.
+// Hostile texts are shown as text, with invisible characters as escapes.
 func TestHostileTexts(t *testing.T) {
 	small := newSmall(t)
 	small.SetBuild("install" + Hostile)
