@@ -32,6 +32,8 @@ func (g graph) forEachInOrder(ctx context.Context, workers int, do func(node int
 	}
 	running.Wait()
 	guard.Repanic()
+	w.mu.Lock() // the end of ctx sets the error from a goroutine of its own
+	defer w.mu.Unlock()
 	return w.err
 }
 

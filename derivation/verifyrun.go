@@ -32,8 +32,11 @@ func (v *verifier) verifyAll(ctx context.Context, files []string) error {
 	}
 	running.Wait()
 	guard.Repanic()
-	if v.err != nil {
-		return v.err
+	v.mu.Lock() // the end of ctx sets the error from a goroutine of its own
+	err := v.err
+	v.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	v.checkCycles()
 	return ctx.Err()
