@@ -183,12 +183,11 @@ func dryRunRow(l *lab, t *scope) work {
 
 func copyRow(l *lab, t *scope) work {
 	s := l.store(l.size(10_000, 100_000))
-	dir := func(round int) string { return fmt.Sprint("/tmp/copy-", round) }
 	return work{count(s.n) + " paths", []contender{
-		s.writer("pix", dir, func(dir string) *exec.Cmd {
+		s.writer("pix", "copy", func(dir string) *exec.Cmd {
 			return s.runPix("copy", "--no-check-sigs", "--from", "local", "--to", dir, s.root)
 		}),
-		s.writer("Nix", dir, func(dir string) *exec.Cmd {
+		s.writer("Nix", "copy", func(dir string) *exec.Cmd {
 			return s.runNix("nix", "copy", "--no-check-sigs", "--to", dir, s.root)
 		}),
 	}}

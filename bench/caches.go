@@ -71,12 +71,11 @@ func appendFiles(f *os.File, size int64, dir string) (int64, error) {
 
 // toCache returns contenders that copy a closure to a new cache.
 func (w *world) toCache(root, compression string) []contender {
-	dir := func(round int) string { return fmt.Sprint("/tmp/cache-", round) }
 	return []contender{
-		w.writer("pix", dir, func(dir string) *exec.Cmd {
+		w.writer("pix", "cache", func(dir string) *exec.Cmd {
 			return w.runPix("copy", "--no-check-sigs", "--from", "local", "--to", "file://"+dir+"?compression="+compression, root)
 		}),
-		w.writer("Nix", dir, func(dir string) *exec.Cmd {
+		w.writer("Nix", "cache", func(dir string) *exec.Cmd {
 			return w.runNix("nix", "copy", "--no-check-sigs", "--to", "file://"+dir+"?compression="+compression, root)
 		}),
 	}

@@ -239,8 +239,7 @@ func fetchRow(l *lab, t *scope) work {
 	s := l.store(10_000)
 	w := work{text: count(s.n) + " paths"}
 	for _, server := range present(l.servePix(t, s.world), l.serveNginx(t, s.world, s.root)) {
-		dir := func(round int) string { return fmt.Sprint("/tmp/fetched-", round) }
-		c := s.writer(server.name, dir, func(dir string) *exec.Cmd { return s.runNix(copyFrom("nix", server.url(), dir, s.root)...) })
+		c := s.writer(server.name, "fetched", func(dir string) *exec.Cmd { return s.runNix(copyFrom("nix", server.url(), dir, s.root)...) })
 		w.contenders = append(w.contenders, contender{c.name, func(round int) (measure, error) {
 			before := processorTime(server.processes())
 			m, err := c.run(round)
@@ -264,10 +263,9 @@ func copyFrom(program, url, dir, root string) []string {
 func slowCopyRow(l *lab, t *scope) work {
 	s := l.store(10_000)
 	url := "http://" + relay(t, l.servePix(t, s.world).address)
-	dir := func(round int) string { return fmt.Sprint("/tmp/slow-copy-", round) }
 	return work{count(s.n) + " paths", []contender{
-		s.writer("pix", dir, func(dir string) *exec.Cmd { return s.runPix(copyFrom("", url, dir, s.root)...) }),
-		s.writer("Nix", dir, func(dir string) *exec.Cmd { return s.runNix(copyFrom("nix", url, dir, s.root)...) }),
+		s.writer("pix", "slow-copy", func(dir string) *exec.Cmd { return s.runPix(copyFrom("", url, dir, s.root)...) }),
+		s.writer("Nix", "slow-copy", func(dir string) *exec.Cmd { return s.runNix(copyFrom("nix", url, dir, s.root)...) }),
 	}}
 }
 

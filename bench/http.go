@@ -45,16 +45,15 @@ func (w *world) serveSlowly(t *scope, dir string) (url, certificate string) {
 func (w *world) fromHTTP(t *scope, cache, root string, http2 bool) []contender {
 	url, certificate := w.serveSlowly(t, cache)
 	settings := []string{"--option", "ssl-cert-file", certificate, "--option", "http2", fmt.Sprint(http2)}
-	dir := func(round int) string { return fmt.Sprint("/tmp/from-http-", round) }
 	cached := func(cmd *exec.Cmd, dir string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "XDG_CACHE_HOME="+dir+"/cache")
 		return cmd
 	}
 	return []contender{
-		w.writer("pix", dir, func(dir string) *exec.Cmd {
+		w.writer("pix", "from-http", func(dir string) *exec.Cmd {
 			return cached(w.runPix(append(settings, "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...), dir)
 		}),
-		w.writer("Nix", dir, func(dir string) *exec.Cmd {
+		w.writer("Nix", "from-http", func(dir string) *exec.Cmd {
 			return cached(w.runNix(append(append([]string{"nix"}, settings...), "copy", "--no-check-sigs", "--from", url, "--to", dir, root)...), dir)
 		}),
 	}

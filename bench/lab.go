@@ -48,13 +48,16 @@ func newLab(o *options) (*lab, error) {
 func (l *lab) end() { l.shared.cleanUp() }
 
 // A world is a root directory with Nix, pix, and a store in /nix. Commands of both programs open this store directly.
-type world struct{ *realnix.Daemon }
+type world struct {
+	*realnix.Daemon
+	created int // directories of writers
+}
 
 // newWorld starts a world with an empty store.
 func (l *lab) newWorld(t *scope) *world {
 	d := realnix.Start(t, realnix.Get(t, "sid"), nil)
 	l.install(t, d)
-	return &world{d}
+	return &world{Daemon: d}
 }
 
 // install copies pix and its helper into a world.
@@ -112,12 +115,13 @@ func program(name string, command func(round int) *exec.Cmd) contender {
 	return contender{name, func(round int) (measure, error) { return measureCommand(command(round)) }}
 }
 
-// writer is a contender that is a command. dir returns the path inside of what it creates, which is removed after each run.
-func (w *world) writer(name string, dir func(round int) string, command func(dir string) *exec.Cmd) contender {
-	return contender{name, func(round int) (measure, error) {
-		m, err := measureCommand(command(dir(round)))
-		removeTree(w.HostPath(dir(round)))
-		return m, err
+// writer is a contender that is a command. dir is a directory inside that the command creates, a new one for each run.
+// The directories are removed with the world: ext4 does not reuse the inodes of files that were deleted in the last
+// minutes, and searches past them, so a removal between two runs would slow the second.
+func (w *world) writer(name, purpose string, command func(dir string) *exec.Cmd) contender {
+	return contender{name, func(int) (measure, error) {
+		w.created++
+		return measureCommand(command(fmt.Sprintf("/tmp/%s-%d", purpose, w.created)))
 	}}
 }
 

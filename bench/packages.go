@@ -142,14 +142,11 @@ func instantiateRow(l *lab, t *scope) work {
 	w := l.sharedWorld()
 	t.check(os.WriteFile(w.HostPath("/tmp/packages.nix"), fmt.Appendf(nil, packagesNix, n), 0o644))
 	checkSamePackages(t, w)
-	dir := func(name string) func(round int) string {
-		return func(round int) string { return fmt.Sprintf("/tmp/%s-%d", name, round) }
-	}
 	return work{count(n) + " packages", []contender{
-		w.writer("pix", dir("pix-packages"), func(dir string) *exec.Cmd {
+		w.writer("pix", "packages", func(dir string) *exec.Cmd {
 			return taskCommand("instantiate", strconv.Itoa(n), w.HostPath(dir))
 		}),
-		w.writer("nix-instantiate", dir("nix-packages"), func(dir string) *exec.Cmd {
+		w.writer("nix-instantiate", "packages", func(dir string) *exec.Cmd {
 			return w.runNix("nix-instantiate", "--store", dir, "/tmp/packages.nix")
 		}),
 	}}
