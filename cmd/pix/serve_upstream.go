@@ -65,10 +65,10 @@ func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (stor
 	if err != nil {
 		return nil, err
 	}
-	opts := &cacheserver.UpstreamOptions{Size: int64(min(size, 1<<60))}
+	opts := new(cacheserver.UpstreamOptions)
 	opts.TrustedKeys, _ = trustedKeys(conf) // opening the store warns of invalid keys
 	if o.dir != "" {
-		opts.Dir = filepath.Join(o.dir, strconv.Itoa(i+1))
+		opts.Dir, opts.Size = filepath.Join(o.dir, strconv.Itoa(i+1)), int64(min(size, 1<<60))
 	}
 	open := func(ctx context.Context) (store.Store, error) { return a.openChosen(ctx, choice) }
 	src, err := open(ctx)
