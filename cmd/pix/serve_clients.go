@@ -1,29 +1,9 @@
 package main
 
 import (
-	"net"
 	"net/netip"
 	"time"
 )
-
-// clientOf returns the address of a client, or the network of an IPv6 client, which has many addresses. It is the zero Prefix for Unix
-// sockets and loopback addresses, because a proxy on this machine connects for many clients.
-func clientOf(nc net.Conn) netip.Prefix {
-	address, ok := nc.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := address.AddrPort().Addr().Unmap().WithZone("")
-	if !ip.IsValid() || ip.IsLoopback() {
-		return netip.Prefix{}
-	}
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	client, _ := ip.Prefix(bits) // the number of bits is valid
-	return client
-}
 
 // largest returns the client that holds more than half of the places, or the zero Prefix. c.mu is held.
 func (c *httpConnections) largest() netip.Prefix {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"pix/internal/clientaddr"
 )
 
 // defaultConnections is the default of --max-connections.
@@ -44,7 +46,7 @@ type httpConnections struct {
 // An httpConnection is an open connection.
 type httpConnection struct {
 	nc      net.Conn
-	client  netip.Prefix  // see clientOf
+	client  netip.Prefix  // see [clientaddr.Network]
 	idle    bool          // all responses were sent, and no byte of another request was received
 	running int           // number of requests for which a handler runs
 	element *list.Element // in unused, or nil
@@ -100,7 +102,7 @@ var errRefused = errors.New("the client has too many connections")
 func (c *httpConnections) add(nc net.Conn) (added bool, wait time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn := &httpConnection{nc: nc, client: clientOf(nc)}
+	conn := &httpConnection{nc: nc, client: clientaddr.Network(nc.RemoteAddr())}
 	if len(c.open) >= c.max {
 		if wait, err := c.makeRoom(conn.client); wait > 0 || err != nil {
 			return false, wait, err
