@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sync/semaphore"
 
@@ -48,8 +50,8 @@ type batch struct {
 // kept ([store.Keepable]). Each object must come after its references. Objects that were added before an error
 // remain.
 //
-// If the archive of an object is bad, the others are added, except those that refer to it; then the error is
-// a [*store.AddError].
+// If the archive of an object is bad, or a server refuses the object, the others are added, except those that refer to it;
+// then the error is a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	ctx, end, err := s.startAdd(ctx)
 	if err != nil {
@@ -171,13 +173,30 @@ func (a *addition) finish(err error) error {
 	case a.known:
 	case err == nil:
 		b.failures.Succeed()
-	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err)):
+	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err) || isObjectRefused(err)):
 		err = b.failures.Fail(a.info.Path, err)
 	}
 	if err == nil {
 		close(a.done)
 	}
 	return err
+}
+
+// isObjectRefused reports whether a server has refused an object, and not uploads in general: it does not accept an unsigned
+// path, for example, or has another one with the same hash part. A server that accepts no uploads refuses the archive, which
+// comes first, with the status 403.
+func isObjectRefused(err error) bool {
+	failure, ok := errors.AsType[*RequestError](err)
+	if !ok || failure.Method != http.MethodPut {
+		return false
+	}
+	switch failure.Status {
+	case http.StatusForbidden:
+		return strings.Contains(failure.URL, ".narinfo")
+	case http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // wait waits until the references of the object have been added or have failed.
