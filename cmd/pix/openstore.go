@@ -11,6 +11,7 @@ import (
 
 	"pix"
 	"pix/activity"
+	"pix/binarycache"
 	"pix/binarycache/s3"
 	"pix/daemon"
 	"pix/localstore"
@@ -121,8 +122,23 @@ func (a *app) storeOptions() (*pix.Options, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	opts.S3 = s3.Open
+	opts.S3 = openBucket
 	return opts, nil
+}
+
+// openBucket opens a cache in S3. Its warnings are about what pix has found on this machine, such as no credentials, and unlike other
+// warnings not the ones of Nix. So they say that they are pix's own.
+func openBucket(ctx context.Context, uri string, opts *binarycache.Options) (*binarycache.Store, error) {
+	if next := activity.HandlerOf(ctx); next != nil {
+		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+			if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "warning: ") {
+				log.Text = "pix: " + log.Text
+				e = log
+			}
+			next.HandleEvent(e)
+		}))
+	}
+	return s3.Open(ctx, uri, opts)
 }
 
 // storeURI returns the URI of the store to open, or "" if nothing names one. The setting store = daemon is for
