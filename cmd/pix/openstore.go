@@ -15,6 +15,7 @@ import (
 	"pix/binarycache/s3"
 	"pix/daemon"
 	"pix/localstore"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -58,6 +59,7 @@ type openOptions struct {
 	access   storeAccess
 	serving  servingMode
 	building bool // the verb builds, so a daemon gets the settings of the user
+	waited   bool // a user or a client waits for each query, so a cache that cannot be reached fails soon
 
 	sameOrigin bool // a cache must not lead to other hosts
 }
@@ -73,7 +75,7 @@ type storeChoice struct {
 
 // open opens the store that the flags and the environment name.
 func (a *app) open(ctx context.Context, access storeAccess) (store.Store, error) {
-	return a.openWith(ctx, openOptions{access: access})
+	return a.openWith(ctx, openOptions{access: access, waited: access == toRead})
 }
 
 // openWith opens a store.
@@ -195,6 +197,9 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 		}
 		c.options.Cache.Create = c.open.access == toCreate
 		c.options.Cache.HTTP.SameOrigin = c.open.sameOrigin
+		if c.open.waited && a.isDefault("download-attempts") {
+			c.options.Cache.HTTP.ConnectTries = 2
+		}
 	}
 	s, err := pix.Open(ctx, c.uri, c.options)
 	var dial *daemon.DialError
@@ -202,6 +207,12 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 		return nil, adviseOnSocket(err)
 	}
 	return s, err
+}
+
+// isDefault reports whether a setting has its default value, because neither a file nor the environment nor a flag sets it.
+func (a *app) isDefault(name string) bool {
+	conf, err := a.configuration()
+	return err != nil || conf.Get(name).Origin.Source == nixconf.FromDefault
 }
 
 // adviseOnSocket adds to an error of connecting to a daemon's socket what the user can do.

@@ -53,7 +53,7 @@ func (o *upstreamOptions) check() error {
 
 // openUpstream opens an upstream cache. Each one has a directory of its own.
 func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (store.Store, error) {
-	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead, sameOrigin: !o.otherHosts})
+	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead, sameOrigin: !o.otherHosts, waited: true})
 	if err != nil {
 		return nil, err
 	}
