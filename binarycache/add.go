@@ -148,27 +148,39 @@ func (s *Store) warn(ctx context.Context, format string, args ...any) {
 
 // checkReferences checks that the cache has all references of an object.
 func (s *Store) checkReferences(ctx context.Context, info *store.PathInfo) error {
-	for _, ref := range info.References {
-		if ref == info.Path {
-			continue
-		}
-		valid, err := s.hasNarInfo(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if !valid {
-			return &store.MissingReferenceError{Path: info.Path, Reference: ref, To: "the binary cache"}
-		}
+	missing, err := s.missingReference(ctx, slices.DeleteFunc(slices.Clone(info.References), func(ref storepath.Path) bool { return ref == info.Path }))
+	if err != nil || missing == "" {
+		return err
 	}
-	return nil
+	return &store.MissingReferenceError{Path: info.Path, Reference: missing, To: "the binary cache"}
 }
 
-// hasNarInfo reports whether the cache has the narinfo of a path. In a directory, it does not read the file.
-func (s *Store) hasNarInfo(ctx context.Context, path storepath.Path) (bool, error) {
-	if s.local != nil {
-		return s.local.has(narinfo.FileName(path), -1), nil
+// missingReference returns the first path that the cache does not have, or "". In a directory, it does not read the narinfos. It
+// requests many from a server at once.
+func (s *Store) missingReference(ctx context.Context, paths []storepath.Path) (storepath.Path, error) {
+	has := func(path storepath.Path) bool { return s.local.has(narinfo.FileName(path), -1) }
+	if s.local == nil && len(paths) > 0 {
+		valid, err := s.QueryValidPaths(ctx, paths, false)
+		if err != nil {
+			return "", err
+		}
+		has = func(path storepath.Path) bool { _, ok := slices.BinarySearch(valid, path); return ok }
 	}
-	return s.IsValidPath(ctx, path)
+	for _, path := range paths {
+		if !has(path) {
+			return path, nil
+		}
+	}
+	return "", nil
+}
+
+// isAnswered reports whether finding out whether the cache has a path takes no request to a server.
+func (s *Store) isAnswered(ctx context.Context, path storepath.Path) bool {
+	if s.local != nil {
+		return true
+	}
+	_, known := s.narInfos.get(path.HashPart(), s.opts.HTTP.forCall(ctx))
+	return known
 }
 
 // checkInfo checks the info of an object before its archive is read. The error is a [*store.InfoError].

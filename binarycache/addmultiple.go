@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sync/semaphore"
 
@@ -48,8 +50,8 @@ type batch struct {
 // kept ([store.Keepable]). Each object must come after its references. Objects that were added before an error
 // remain.
 //
-// If the archive of an object is bad, the others are added, except those that refer to it; then the error is
-// a [*store.AddError].
+// If the archive of an object is bad, or a server refuses the object, the others are added, except those that refer to it;
+// then the error is a [*store.AddError].
 func (s *Store) AddMultipleToStore(ctx context.Context, n int, objects iter.Seq2[store.Import, error], opts *store.AddOptions) error {
 	ctx, end, err := s.startAdd(ctx)
 	if err != nil {
@@ -97,17 +99,19 @@ type addition struct {
 	references []chan struct{} // closed when its references were added
 	done       chan struct{}
 	src        *store.ObjectReader
+	unasked    bool // the server has to be asked whether it has the object
+	known      bool // it has
 }
 
 // add adds an object. It returns before the object was added if the archive is small or can be kept;
 // other archives must be read before the sequence continues.
 func (b *batch) add(object store.Import) error {
-	a := &addition{batch: b, info: *object.Info, done: make(chan struct{})}
-	wanted, err := b.store.needsArchive(b.ctx, &a.info, b.params.repair)
-	if _, refused := errors.AsType[*store.InfoError](err); refused {
-		return b.failures.Fail(a.info.Path, err)
-	}
-	if err != nil || !wanted {
+	a := &addition{batch: b, info: *object.Info, done: make(chan struct{}), src: new(store.ObjectReader)}
+	a.unasked = !b.params.repair && !b.store.isAnswered(b.ctx, a.info.Path)
+	if err := a.ask(!a.unasked); err != nil || a.known {
+		if _, refused := errors.AsType[*store.InfoError](err); refused {
+			return b.failures.Fail(a.info.Path, err)
+		}
 		return err
 	}
 	for _, ref := range a.info.References {
@@ -136,8 +140,25 @@ func (b *batch) add(object store.Import) error {
 	return nil
 }
 
+// ask checks the info. With now, it also finds out whether the archive is needed. Otherwise read does, so that the server gets
+// many queries at once.
+func (a *addition) ask(now bool) error {
+	if !now {
+		return a.batch.store.checkInfo(&a.info)
+	}
+	wanted, err := a.batch.store.needsArchive(a.batch.ctx, &a.info, a.batch.params.repair)
+	a.known = err == nil && !wanted
+	return err
+}
+
 // read adds the object from its archive. It may be called again after a failure.
 func (a *addition) read(archive io.Reader) error {
+	if a.unasked {
+		if err := a.ask(true); err != nil || a.known {
+			return err
+		}
+		a.unasked = false
+	}
 	a.src = &store.ObjectReader{Archive: archive}
 	params := a.batch.params
 	params.ready = a.wait
@@ -149,15 +170,33 @@ func (a *addition) finish(err error) error {
 	b := a.batch
 	_, dependent := errors.AsType[*store.MissingReferenceError](err)
 	switch {
+	case a.known:
 	case err == nil:
 		b.failures.Succeed()
-	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err)):
+	case b.ctx.Err() == nil && (dependent || a.src.IsFault(err) || isObjectRefused(err)):
 		err = b.failures.Fail(a.info.Path, err)
 	}
 	if err == nil {
 		close(a.done)
 	}
 	return err
+}
+
+// isObjectRefused reports whether a server has refused an object, and not uploads in general: it does not accept an unsigned
+// path, for example, or has another one with the same hash part. A server that accepts no uploads refuses the archive, which
+// comes first, with the status 403.
+func isObjectRefused(err error) bool {
+	failure, ok := errors.AsType[*RequestError](err)
+	if !ok || failure.Method != http.MethodPut {
+		return false
+	}
+	switch failure.Status {
+	case http.StatusForbidden:
+		return strings.Contains(failure.URL, ".narinfo")
+	case http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // wait waits until the references of the object have been added or have failed.

@@ -194,8 +194,7 @@ func (d *download) attempt() (*RequestError, time.Duration) {
 	case status == http.StatusRequestedRangeNotSatisfiable && ranged:
 		err = d.acceptEnd()
 	default:
-		resp.body.drain()
-		return &RequestError{Status: status}, retryAfter(resp.Header)
+		return &RequestError{Status: status, Answer: d.answer()}, retryAfter(resp.Header)
 	}
 	if err != nil {
 		return &RequestError{Err: err}, 0

@@ -20,7 +20,7 @@ type RequestError struct {
 	URL    string // without a password
 	Method string // of the request, such as "PUT"; "" is a download
 	Status int    // of the response; 0 if there was none
-	Answer string // the beginning of the text that the server sent with an error, in one line; "" for downloads
+	Answer string // the beginning of the text that the server sent with an error, in one line, without control characters
 	Tries  int    // the number of attempts
 	Err    error  // the cause; nil if Status says everything
 }

@@ -99,15 +99,7 @@ func (r *remote) attempt(ctx context.Context, req *request, opts *HTTPOptions) (
 		}
 		return got, nil
 	}
-	return got, &RequestError{Status: resp.StatusCode, Answer: messageOf(got.body)}
-}
-
-// messageOf returns the message that a server sends with an error.
-func messageOf(text []byte) string {
-	if message, ok := s3Message(text); ok {
-		return message
-	}
-	return oneLine(text)
+	return got, &RequestError{Status: resp.StatusCode, Answer: messageOf(resp.StatusCode, got.body)}
 }
 
 // oneLine returns the beginning of a server's text in one line, without control characters.

@@ -42,7 +42,7 @@ func (r *retrier) wait(ctx context.Context, failure *RequestError, atLeast time.
 		r.since = time.Now()
 	}
 	failure.Tries = r.failures
-	if r.failures >= r.opts.Tries || !isTransient(failure) {
+	if r.failures >= r.opts.Tries || !isTransient(failure) || r.isUnreachable(failure.Err) {
 		return failure
 	}
 	pause := max(r.pause(failure.Status), atLeast)
@@ -57,6 +57,15 @@ func (r *retrier) wait(ctx context.Context, failure *RequestError, atLeast time.
 	case <-ctx.Done():
 		return contextError(ctx)
 	}
+}
+
+// isUnreachable reports whether a server cannot be reached, and ConnectTries ends the attempts.
+func (r *retrier) isUnreachable(err error) bool {
+	if r.opts.ConnectTries <= 0 {
+		return false
+	}
+	op, failed := errors.AsType[*net.OpError](err)
+	return errors.Is(err, errNoConnection) || failed && op.Op == "dial" && r.failures >= r.opts.ConnectTries
 }
 
 // pause returns the pause before the next retry: longer after each failure, and with a random part, so that

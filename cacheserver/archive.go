@@ -75,10 +75,14 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 	}
 	defer h.archives.release()
 	w.place = h.archives
-	if err := a.open(r.Context(), part.offset); err != nil {
+	if err := a.open(r.Context(), part); err != nil {
 		return err
 	}
 	defer a.contents.Close()
+	if unkept, ok := a.contents.(*unkeptReader); ok { // each part would cost the whole archive
+		unkept.skip, part, partial = 0, a.whole(), false
+		w.Header().Del("Accept-Ranges")
+	}
 	beginBody(w, part, partial, int64(a.info.NARSize))
 	return a.send(w, part)
 }
@@ -159,13 +163,16 @@ type archive struct {
 // etag returns the entity tag of the archive.
 func (a *archive) etag() string { return `"` + a.info.NARHash.Nix32() + `"` }
 
-// open opens the archive at an offset. Another object may take the place of the object after its info was queried. So open
+// whole is the part that is the whole archive.
+func (a *archive) whole() byteRange { return byteRange{0, int64(a.info.NARSize)} }
+
+// open opens a part of the archive. Another object may take the place of the object after its info was queried. So open
 // queries the info again, when the reader has chosen an object. The reader verifies a whole archive while it is read.
-func (a *archive) open(ctx context.Context, offset int64) (err error) {
-	if offset == 0 {
+func (a *archive) open(ctx context.Context, part byteRange) (err error) {
+	if part == a.whole() {
 		a.contents, err = store.ReadNAR(ctx, a.store, a.info.Path)
 	} else {
-		a.contents, err = store.ReadNARFrom(ctx, a.store, a.info.Path, offset)
+		a.contents, err = store.ReadNARFrom(ctx, a.store, a.info.Path, part.offset)
 	}
 	if errors.Is(err, nar.ErrOffset) {
 		return errNotFound
@@ -185,24 +192,30 @@ func (a *archive) open(ctx context.Context, offset int64) (err error) {
 
 // read returns the whole archive, which is small.
 func (a *archive) read(ctx context.Context) ([]byte, error) {
-	if err := a.open(ctx, 0); err != nil {
+	if err := a.open(ctx, a.whole()); err != nil {
 		return nil, err
 	}
 	defer a.contents.Close()
 	b := bytes.NewBuffer(make([]byte, 0, a.info.NARSize))
-	if err := a.send(b, byteRange{0, int64(a.info.NARSize)}); err != nil {
+	if err := a.send(b, a.whole()); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
 }
 
-// send writes a part of the archive, which is open at its offset. If the part ends with the archive, the last bytes are held back
-// until the reader has verified the archive, so a response with a wrong archive is never complete.
+// send writes a part of the archive, which is open at its offset. If the archive is verified while it is read, the last bytes of the
+// part are held back until then, so a response with a part of a wrong archive is never complete.
 func (a *archive) send(w io.Writer, part byteRange) error {
-	s := &sender{dst: w, left: part.length}
-	if part.offset+part.length == int64(a.info.NARSize) {
+	s := &sender{dst: w, left: part.length, more: part.offset+part.length < int64(a.info.NARSize)}
+	pending, verifies := a.contents.(unverified)
+	if !s.more || verifies {
 		s.hold = min(heldBack, part.length)
 	}
 	_, err := io.Copy(s, a.contents)
+	if verifies && (err == nil || err == errEnough) {
+		if wrong := pending.verify(); wrong != nil {
+			err = wrong
+		}
+	}
 	return s.finish(err)
 }

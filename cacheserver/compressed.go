@@ -53,7 +53,7 @@ func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) err
 	}
 	defer h.compressed.places.release()
 	w.place = h.compressed.places
-	if err := a.open(r.Context(), 0); err != nil {
+	if err := a.open(r.Context(), a.whole()); err != nil {
 		return err
 	}
 	defer a.contents.Close()

@@ -99,7 +99,7 @@ func (c *compressedFiles) create(ctx context.Context, a *archive) (*growingFile,
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	if err := a.open(ctx, 0); err != nil {
+	if err := a.open(ctx, a.whole()); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (a *archive) sendCompressed(dst io.Writer, failed func(error)) error {
 	if err != nil {
 		return err
 	}
-	if err = a.send(w, byteRange{0, int64(a.info.NARSize)}); err != nil {
+	if err = a.send(w, a.whole()); err != nil {
 		failed(err)
 	}
 	return errors.Join(err, w.Close())

@@ -143,7 +143,7 @@ func (g *growingFile) fetch(ctx context.Context, open openFunc, info *store.Path
 	if err != nil {
 		return err
 	}
-	archive, err := openSource(ctx, src, info, 0)
+	archive, err := openSource(ctx, src, info)
 	if err != nil {
 		return err
 	}

@@ -189,12 +189,13 @@ func (h *Handler) serveFile(w *response, r *http.Request, a *archive, inside []s
 		beginBody(w, part, partial, size)
 		return nil
 	}
-	if err := a.open(r.Context(), file.Offset+part.offset); err != nil {
+	inArchive := byteRange{file.Offset + part.offset, part.length}
+	if err := a.open(r.Context(), inArchive); err != nil {
 		return err
 	}
 	defer a.contents.Close()
 	beginBody(w, part, partial, size)
-	return a.send(w, part)
+	return a.send(w, inArchive)
 }
 
 // isText reports whether the beginning of a file is UTF-8 without control characters of binary files.
@@ -203,7 +204,7 @@ func (a *archive) isText(ctx context.Context, file *nar.Listing) (bool, error) {
 	if len(head) == 0 {
 		return true, nil
 	}
-	if err := a.open(ctx, file.Offset); err != nil {
+	if err := a.open(ctx, byteRange{file.Offset, int64(len(head))}); err != nil {
 		return false, err
 	}
 	defer a.contents.Close()

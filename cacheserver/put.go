@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pix/cacheserver/internal/uploads"
+	"pix/internal/clientaddr"
 	"pix/store"
 )
 
@@ -163,7 +164,17 @@ func (p *upload) putArchive(ctx context.Context) (created bool, err error) {
 	if coding := p.r.Header.Get("Content-Encoding"); coding != "" {
 		return false, &statusError{http.StatusUnsupportedMediaType, "archives are uploaded without Content-Encoding"}
 	}
-	return true, p.spool.Receive(ctx, p.by.Name, name, p.r.ContentLength, p.open(-1))
+	return true, p.spool.Receive(ctx, p.sender(), name, p.r.ContentLength, p.open(-1))
+}
+
+// sender returns the client to whose quota an archive counts. Every client without a token is the same uploader, so each network address
+// has a quota of its own.
+func (p *upload) sender() uploads.Sender {
+	by := uploads.Sender{Uploader: p.by.Name}
+	if p.by.Token == "" {
+		by.Client = clientaddr.ParseNetwork(p.r.RemoteAddr).String()
+	}
+	return by
 }
 
 // headUploaded answers a HEAD request of an uploader for an archive in the spool. It reports false if there is none.

@@ -1,16 +1,20 @@
 package cacheserver_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
 	"pix/cacheserver"
 	"pix/narinfo"
 	"pix/nixhash"
+	"pix/signature"
 	"pix/store/memstore"
 )
 
@@ -187,5 +191,64 @@ func TestCutUpload(t *testing.T) {
 	}
 	if status, text := o.push(t, w.h, testToken); status != http.StatusCreated {
 		t.Errorf("after a cut upload: %d, %s", status, text)
+	}
+}
+
+// A client without a token that fills its quota does not keep clients with other addresses from uploading, and all of them together
+// are bounded. Addresses of one network of IPv6 are one client, and an uploader with a token is the same one at every address.
+func TestQuotaOfAddresses(t *testing.T) {
+	h := newHandler(t, &cacheserver.Options{Uploads: &cacheserver.UploadOptions{
+		Uploaders: []cacheserver.Uploader{{Name: "anyone"}, {Name: "me", Token: testToken}}, Dir: t.TempDir(), Quota: 1000,
+	}}, memstore.New(nil))
+	uploads := 0
+	upload := func(token, address string, want int) {
+		t.Helper()
+		uploads++
+		archive := fileArchive(strings.Repeat("x", 400) + strconv.Itoa(uploads)) // one fits in a quota, and seven in four quotas
+		r := httptest.NewRequest(http.MethodPut, "/nar/"+nixhash.Sum(nixhash.SHA256, archive).Nix32()+".nar", bytes.NewReader(archive))
+		r.RemoteAddr = address
+		if token != "" {
+			r.SetBasicAuth("nix", token)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("upload %d from %s: %d, want %d: %s", uploads, address, w.Code, want, w.Body)
+		}
+	}
+	full := func(address, again string) {
+		t.Helper()
+		upload("", address, http.StatusCreated)
+		upload("", again, http.StatusInsufficientStorage)
+	}
+	full("192.0.2.1:1", "192.0.2.1:2")
+	full("[2001:db8::1]:1", "[2001:db8::2]:1")
+	full("[2001:db8:0:1::1]:1", "[2001:db8:0:1:ffff::]:1")
+	full("127.0.0.1:1", "[::1]:1")
+	for i := range 4 { // all addresses together have four quotas
+		want := http.StatusCreated
+		if i == 3 {
+			want = http.StatusInsufficientStorage
+		}
+		upload("", fmt.Sprintf("198.51.100.%d:1", i), want)
+	}
+	upload(testToken, "192.0.2.1:1", http.StatusCreated)
+	upload(testToken, "192.0.2.9:1", http.StatusInsufficientStorage)
+}
+
+// A client may send the narinfo of an archive from another address, for example by the other version of IP.
+func TestPushFromTwoAddresses(t *testing.T) {
+	key := newKey(t, "test-1")
+	h := newHandler(t, &cacheserver.Options{
+		TrustedKeys: signature.NewKeySet(key.Public()),
+		Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{Name: "anyone"}}, Dir: t.TempDir()},
+	}, memstore.New(nil))
+	addresses := []string{"192.0.2.1:1", "[2001:db8::1]:1"}
+	moving := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr, addresses = addresses[0], addresses[1:]
+		h.ServeHTTP(w, r)
+	})
+	if status, text := newPushed(t, "x", fileArchive("x"), nil, key).push(t, moving, ""); status != http.StatusCreated {
+		t.Errorf("%d, %s", status, text)
 	}
 }

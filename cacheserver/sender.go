@@ -17,7 +17,8 @@ var (
 type sender struct {
 	dst  io.Writer
 	left int64 // number of bytes of the part that Write has not received yet
-	hold int64 // number of bytes at the end of the part that finish writes; 0 if the archive is longer than the part
+	hold int64 // number of bytes at the end of the part that finish writes
+	more bool  // the archive is longer than the part
 	held []byte
 }
 
@@ -38,7 +39,7 @@ func (s *sender) Write(p []byte) (int, error) {
 	if len(some) == len(p) {
 		return len(p), nil
 	}
-	if s.hold == 0 {
+	if s.more {
 		return len(some), errEnough
 	}
 	return len(some), errTooLong

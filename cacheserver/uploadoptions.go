@@ -20,8 +20,9 @@ type UploadOptions struct {
 	// directory, which remains if the process is killed.
 	Dir string
 
-	// Quota is the number of bytes of such archives of an uploader; 0 is 32 GiB. Expiry is the time after which they are
-	// deleted; 0 is an hour.
+	// Quota is the number of bytes of such archives of an uploader; 0 is 32 GiB. Each network address, or /64 of IPv6, has its own
+	// among the clients without a token, which together have four times as much. Loopback addresses and Unix sockets have one
+	// in common. Expiry is the time after which such archives are deleted; 0 is an hour.
 	Quota  int64
 	Expiry time.Duration
 

@@ -21,26 +21,29 @@ type UpstreamOptions struct {
 	// for clients, except content-addressed ones.
 	TrustedKeys signature.KeySet
 
-	// Dir is the directory of fetched archives, which no other process may use. "" keeps none.
+	// Dir is the directory of fetched archives, which no other process may use. "" keeps only archives of which a client
+	// requests a part, in a temporary directory, which remains if the process is killed.
 	Dir string
 
 	// Size is the maximum size of the archives in Dir in bytes. Archives that were not used for the longest time are
-	// deleted. 0 is 20 GiB.
+	// deleted. 0 is 20 GiB, or 4 GiB in a temporary directory.
 	Size int64
 
-	// Fetches is the maximum number of archives that are fetched into Dir at a time; 0 is 8. Larger archives than
-	// Size/(Fetches+1) are sent to each client that wants them, and not kept.
+	// Fetches is the maximum number of archives that are fetched into Dir at a time; 0 is 8, or 3 in a temporary directory.
+	// Larger archives than Size/(Fetches+1) are sent to each client that wants them, and not kept. No parts of these are sent.
 	Fetches int
 }
 
 // An Upstream is a store that fetches from another one, usually a binary cache of someone else, and keeps the archives
 // that it has fetched. It is made to be served by a [Handler], after the stores of this machine.
 //
-// An archive that several clients want is fetched once. The fetch goes on when the clients have left.
+// An archive that several clients want is fetched once. The fetch goes on when the clients have left. A part of an archive is
+// sent from a file with the whole archive, because nothing else proves that its bytes are right.
 type Upstream struct {
 	src     *upstreamSource
 	keys    signature.KeySet
 	fetched *fetchedFiles // nil if no archives are kept
+	parts   partFiles     // used if fetched is nil
 }
 
 var (
@@ -64,6 +67,7 @@ func newUpstream(src *upstreamSource, opts *UpstreamOptions) (u *Upstream, err e
 	}
 	u = &Upstream{src: src, keys: opts.TrustedKeys}
 	if opts.Dir == "" {
+		u.parts = partFiles{storeDir: src.dir, size: cmp.Or(opts.Size, 4<<30), fetches: cmp.Or(opts.Fetches, 3)}
 		return u, nil
 	}
 	u.fetched, err = openFetched(opts.Dir, src.dir, cmp.Or(opts.Size, 20<<30), cmp.Or(opts.Fetches, 8))
@@ -94,7 +98,7 @@ func (u *Upstream) Close() error {
 	if u.fetched != nil {
 		u.fetched.close()
 	}
-	return u.src.close()
+	return errors.Join(u.parts.close(), u.src.close())
 }
 
 // IsValidPath implements [store.Store].
@@ -201,69 +205,6 @@ func (u *Upstream) RegisterDrvOutput(context.Context, store.KeyedRealisation) er
 	return unsupported.Errorf("an upstream cache is read-only")
 }
 
-// NARFromPath implements [store.NARReader].
-func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
-	return u.openArchive(ctx, path, 0)
-}
-
-// NARFromOffset implements [store.NAROffsetReader].
-func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
-	return u.openArchive(ctx, path, offset)
-}
-
-// openArchive opens the archive of a path at an offset. It fetches the archive if it is not there.
-func (u *Upstream) openArchive(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
-	info, err := u.QueryPathInfo(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	if offset < 0 || uint64(offset) > info.NARSize {
-		return nil, nar.ErrOffset
-	}
-	if u.fetched == nil || info.NARSize > u.fetched.largest() {
-		return u.passThrough(ctx, info, offset)
-	}
-	f, g, err := u.fetched.get(ctx, u.src.get, info)
-	switch {
-	case errors.Is(err, errDiskFull):
-		return u.passThrough(ctx, info, offset)
-	case err != nil:
-		return nil, err
-	case f != nil:
-		return u.fetched.newReader(f, info, offset)
-	}
-	return &growingReader{ctx, g, offset}, nil
-}
-
-// passThrough opens the archive of a path, which is not kept. A part of an archive is verified only if the archive must be read from
-// its beginning.
-func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo, offset int64) (archive io.ReadCloser, err error) {
-	src, err := u.src.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if r, ok := store.As[store.NAROffsetReader](src); ok && offset > 0 {
-		archive, err = r.NARFromOffset(ctx, info.Path, offset)
-	} else {
-		archive, err = openSource(ctx, src, info, offset)
-	}
-	return archive, upstreamError(err)
-}
-
-// openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.
-func openSource(ctx context.Context, src store.Store, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
-	archive, err := store.ReadNAR(ctx, src, info.Path)
-	if err != nil {
-		return nil, err
-	}
-	r := &verifiedReader{ReadCloser: archive, info: info, hasher: nar.NewHasher(nixhash.SHA256)}
-	if _, err := io.CopyN(io.Discard, r, offset); err != nil {
-		archive.Close()
-		return nil, err
-	}
-	return r, nil
-}
-
 // A verifiedReader reads a whole archive, and returns an error instead of [io.EOF] if it is not the archive of an info.
 type verifiedReader struct {
 	io.ReadCloser
@@ -283,35 +224,4 @@ func (r *verifiedReader) Read(p []byte) (int, error) {
 		r.failed()
 	}
 	return 0, &store.ModifiedError{Path: r.info.Path, Expected: r.info.NARHash, Got: r.hasher.Hash()}
-}
-
-// A growingReader reads an archive that is being fetched.
-type growingReader struct {
-	ctx    context.Context
-	file   *growingFile
-	offset int64
-}
-
-func (r *growingReader) Read(p []byte) (int, error) {
-	n, err := r.file.readAt(r.ctx, p, r.offset)
-	r.offset += int64(n)
-	return n, err
-}
-
-func (r *growingReader) Close() error {
-	r.file.close()
-	return nil
-}
-
-// newReader returns a reader of a fetched archive from an offset on. A whole archive is verified again, because a power cut
-// may have damaged the file. If so, it is deleted.
-func (c *fetchedFiles) newReader(f *openFile, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
-	if offset == 0 {
-		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
-	}
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

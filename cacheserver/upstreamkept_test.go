@@ -204,36 +204,6 @@ func TestHealthWithoutUpstream(t *testing.T) {
 	}
 }
 
-// A part of an archive that is not kept is read from its offset on, if the upstream store can do that.
-func TestUpstreamRange(t *testing.T) {
-	key, src := newKey(t, "test-1"), openLocal(t)
-	archive := fileArchive(strings.Repeat("0123456789", 20_000))
-	info := addSigned(t, src, "large", archive, key)
-	offsets := &offsetStore{Store: src}
-	h := newHandler(t, nil, newUpstream(t, offsets, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public())}))
-	r := ask(h, http.MethodGet, archiveURLOf(t, h, info.Path), "Range", "bytes=150000-150009")
-	if r.Code != http.StatusPartialContent || !bytes.Equal(r.Body.Bytes(), archive[150_000:150_010]) {
-		t.Errorf("%d, %d bytes", r.Code, r.Body.Len())
-	}
-	if n := offsets.first.Load(); n != 150_000 {
-		t.Errorf("the archive was read from %d on", n)
-	}
-}
-
-// An offsetStore notes the offset of the last archive.
-type offsetStore struct {
-	store.Store
-	first atomic.Int64
-}
-
-// Unwrap returns the store with all other capabilities.
-func (s *offsetStore) Unwrap() store.Store { return s.Store }
-
-func (s *offsetStore) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
-	s.first.Store(offset)
-	return store.ReadNARFrom(ctx, s.Store, path, offset)
-}
-
 // An upstream cache that is down when the server starts is opened later, and not for each request. Kept paths need no store.
 func TestOpenUpstream(t *testing.T) {
 	key, dir := newKey(t, "test-1"), t.TempDir()

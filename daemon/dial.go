@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -114,12 +116,37 @@ func (o *Options) withDefaults() Options {
 	return full
 }
 
-// Dial connects to the daemon at the Unix socket addr and performs the handshake. If addr is
-// "", it is [DefaultSocket]. The error is a [*DialError]. It wraps an [*activity.Error] if the
+// Dial connects to the daemon at the Unix socket addr and performs the handshake. addr is a path
+// or a URI "unix://PATH", in which PATH is absolute and escaped as in a URL. "" and "unix://" are
+// [DefaultSocket]. Parameters after a question mark name a store, and not a socket, so they are an
+// error: pix.Open accepts them. The error is a [*DialError]. It wraps an [*activity.Error] if the
 // daemon refused the connection, a [*protocol.MismatchError] if the other side is not a daemon,
 // and [context.DeadlineExceeded] if it did not answer in time.
 func Dial(ctx context.Context, addr string, opts *Options) (*Conn, error) {
-	return DialTransport(ctx, Unix{addr}, opts)
+	path, err := socketPath(addr)
+	if err != nil {
+		return nil, &DialError{addr, err}
+	}
+	return DialTransport(ctx, Unix{path}, opts)
+}
+
+// socketPath returns the path of a socket that is given as a path or as a URI.
+func socketPath(addr string) (string, error) {
+	rest, isURI := strings.CutPrefix(addr, "unix://")
+	if !isURI {
+		return addr, nil
+	}
+	if strings.Contains(rest, "?") {
+		return "", errors.New("the URI of a socket has parameters, which only pix.Open accepts")
+	}
+	path, err := url.PathUnescape(rest)
+	if err != nil {
+		return "", err
+	}
+	if path != "" && !strings.HasPrefix(path, "/") {
+		return "", errors.New("the path of the socket is not absolute")
+	}
+	return path, nil
 }
 
 // DialTransport connects to a daemon through a transport and performs the handshake. It returns the

@@ -133,7 +133,7 @@ func failuresOf(err error, read map[storepath.Path]readFailure) (bad map[storepa
 		bad[untrusted.Path] = err
 	}
 	// A destination that cannot continue may return the error of an archive as another error.
-	if len(bad) == 0 || errors.Is(err, errTooManyFailures) {
+	if len(bad) == 0 || errors.Is(err, ErrTooManyFailures) {
 		return bad, err
 	}
 	return bad, nil

@@ -58,8 +58,9 @@ func failuresAndErr(failed []*ObjectError, err error) []error {
 // namedFailures is the number of failures that a message describes.
 const namedFailures = 3
 
-// errTooManyFailures is the reason why the rest of many objects is not tried.
-var errTooManyFailures = fmt.Errorf("the rest was not tried after %d failures in a row", maxFailuresInRow)
+// ErrTooManyFailures is the Err of an [AddError] or a [CopyError] if the rest was not tried because many objects in a row have
+// failed, each for a reason of its own.
+var ErrTooManyFailures = fmt.Errorf("the rest was not tried after %d failures in a row", maxFailuresInRow)
 
 // describeFailures describes failures and, if it is not nil, the error that ended everything.
 // It only counts the objects that refer to failed ones.
@@ -114,7 +115,7 @@ func (f *Failures) Fail(path storepath.Path, err error) error {
 		return nil
 	}
 	if f.row++; f.row >= maxFailuresInRow {
-		return errTooManyFailures
+		return ErrTooManyFailures
 	}
 	return nil
 }

@@ -11,9 +11,11 @@ import (
 
 	"pix"
 	"pix/activity"
+	"pix/binarycache"
 	"pix/binarycache/s3"
 	"pix/daemon"
 	"pix/localstore"
+	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
 )
@@ -57,6 +59,7 @@ type openOptions struct {
 	access   storeAccess
 	serving  servingMode
 	building bool // the verb builds, so a daemon gets the settings of the user
+	waited   bool // a user or a client waits for each query, so a cache that cannot be reached fails soon
 
 	sameOrigin bool // a cache must not lead to other hosts
 }
@@ -72,7 +75,7 @@ type storeChoice struct {
 
 // open opens the store that the flags and the environment name.
 func (a *app) open(ctx context.Context, access storeAccess) (store.Store, error) {
-	return a.openWith(ctx, openOptions{access: access})
+	return a.openWith(ctx, openOptions{access: access, waited: access == toRead})
 }
 
 // openWith opens a store.
@@ -121,8 +124,23 @@ func (a *app) storeOptions() (*pix.Options, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	opts.S3 = s3.Open
+	opts.S3 = openBucket
 	return opts, nil
+}
+
+// openBucket opens a cache in S3. Its warnings are about what pix has found on this machine, such as no credentials, and unlike other
+// warnings not the ones of Nix. So they say that they are pix's own.
+func openBucket(ctx context.Context, uri string, opts *binarycache.Options) (*binarycache.Store, error) {
+	if next := activity.HandlerOf(ctx); next != nil {
+		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {
+			if log, ok := e.(activity.Log); ok && strings.HasPrefix(log.Text, "warning: ") {
+				log.Text = "pix: " + log.Text
+				e = log
+			}
+			next.HandleEvent(e)
+		}))
+	}
+	return s3.Open(ctx, uri, opts)
 }
 
 // storeURI returns the URI of the store to open, or "" if nothing names one. The setting store = daemon is for
@@ -179,6 +197,9 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 		}
 		c.options.Cache.Create = c.open.access == toCreate
 		c.options.Cache.HTTP.SameOrigin = c.open.sameOrigin
+		if c.open.waited && a.isDefault("download-attempts") {
+			c.options.Cache.HTTP.ConnectTries = 2
+		}
 	}
 	s, err := pix.Open(ctx, c.uri, c.options)
 	var dial *daemon.DialError
@@ -186,6 +207,12 @@ func (a *app) openByKind(ctx context.Context, c *storeChoice) (store.Store, erro
 		return nil, adviseOnSocket(err)
 	}
 	return s, err
+}
+
+// isDefault reports whether a setting has its default value, because neither a file nor the environment nor a flag sets it.
+func (a *app) isDefault(name string) bool {
+	conf, err := a.configuration()
+	return err != nil || conf.Get(name).Origin.Source == nixconf.FromDefault
 }
 
 // adviseOnSocket adds to an error of connecting to a daemon's socket what the user can do.

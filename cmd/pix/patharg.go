@@ -122,7 +122,7 @@ func allObjects(ctx context.Context, s store.Store, _ []storeName) ([]storepath.
 // withStore calls work with the opened store and closes it afterwards. The context shows what the store does on
 // standard error.
 func (a *app) withStore(ctx context.Context, access storeAccess, work func(context.Context, store.Store) error) error {
-	return a.withStoreOpened(ctx, openOptions{access: access}, work)
+	return a.withStoreOpened(ctx, openOptions{access: access, waited: access == toRead}, work)
 }
 
 // withStoreOpened is withStore with more options.

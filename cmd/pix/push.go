@@ -158,6 +158,8 @@ type pusher struct {
 	note  func(string)
 	log   openLog // nil without --logs
 
+	failures *pushFailures // of single paths; nil without --watch
+
 	refused map[string]bool // the realisations that the cache has refused, by their lines in the state file
 }
 
@@ -166,10 +168,13 @@ const maxPushPause = time.Minute
 
 // watch copies new paths until the context ends. A failure is reported once, and tried again after a pause.
 func (p *pusher) watch(ctx context.Context, interval time.Duration) error {
+	p.failures = newPushFailures(interval, p.warn)
+	defer p.failures.reportRest()
 	pause, last := interval, ""
 	for {
 		start := time.Now()
 		err := p.step(ctx)
+		p.failures.report()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -215,6 +220,7 @@ func (p *pusher) step(ctx context.Context) error {
 	}
 	fresh, err := p.state.update(valid, realised.lines())
 	p.all = p.all && err != nil
+	fresh = p.failures.due(fresh)
 	if err != nil || len(fresh) == 0 && !p.hasNew(realised) {
 		return err
 	}
@@ -230,12 +236,15 @@ func (p *pusher) step(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for some := range slices.Chunk(fresh, maxPushBatch) {
-		if err := p.copy(ctx, dst, some); err != nil {
-			errs = append(errs, err)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	untried, failed := p.failures.split(fresh)
+	for _, paths := range [][]storepath.Path{untried, failed} {
+		for some := range slices.Chunk(paths, maxPushBatch) {
+			if err := p.copy(ctx, dst, some); err != nil {
+				errs = append(errs, err)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 		}
 	}
 	errs = append(errs, p.pushRealisations(ctx, dst, realised))
@@ -281,10 +290,11 @@ func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Pa
 		if ctx.Err() != nil {
 			return err
 		}
-		var queryErr error
-		if paths, queryErr = dst.QueryValidPaths(ctx, paths, false); queryErr != nil {
+		valid, queryErr := dst.QueryValidPaths(ctx, paths, false)
+		if queryErr != nil {
 			return err
 		}
+		paths, err = valid, p.failures.take(err)
 	}
 	refused, failed := p.pushExtras(ctx, dst, paths)
 	if failed != nil {
@@ -315,7 +325,7 @@ func (p *pusher) copyAll(ctx context.Context, dst store.Store, paths []storepath
 	var errs []error
 	for _, path := range paths {
 		if err := p.copyAll(ctx, dst, []storepath.Path{path}); err != nil {
-			errs = append(errs, fmt.Errorf("'%s': %w", path, err))
+			errs = append(errs, &pushPathError{path, err})
 		}
 	}
 	return errors.Join(errs...)

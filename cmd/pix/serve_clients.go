@@ -1,29 +1,9 @@
 package main
 
 import (
-	"net"
 	"net/netip"
 	"time"
 )
-
-// clientOf returns the address of a client, or the network of an IPv6 client, which has many addresses. It is the zero Prefix for Unix
-// sockets and loopback addresses, because a proxy on this machine connects for many clients.
-func clientOf(nc net.Conn) netip.Prefix {
-	address, ok := nc.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := address.AddrPort().Addr().Unmap().WithZone("")
-	if !ip.IsValid() || ip.IsLoopback() {
-		return netip.Prefix{}
-	}
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	client, _ := ip.Prefix(bits) // the number of bits is valid
-	return client
-}
 
 // largest returns the client that holds more than half of the places, or the zero Prefix. c.mu is held.
 func (c *httpConnections) largest() netip.Prefix {
@@ -35,22 +15,31 @@ func (c *httpConnections) largest() netip.Prefix {
 	return netip.Prefix{}
 }
 
-// closeOneOf makes room for a new connection when all connections have requests. A client that sends bodies slowly, or receives
-// responses slowly, could keep all places forever. So a client with more than half of the places loses the connection whose request
-// began last, and gets no new one. Without such a client, closeOneOf returns the time to wait. c.mu is held.
-func (c *httpConnections) closeOneOf(largest, client netip.Prefix) (wait time.Duration, err error) {
-	switch largest {
-	case netip.Prefix{}:
-		return time.Minute, nil
-	case client: // the listener must not wait with it: connections of other clients come after it
+// closeBusy makes room for a new connection when all connections have requests. Clients that send bodies slowly, or receive responses
+// slowly, could keep all places forever. So the slowest client that has stalled loses its connection. If there is none, but a client
+// with more than half of the places, that one loses the connection whose request began last, and gets no new one. Otherwise closeBusy
+// returns the time to wait. c.mu is held.
+func (c *httpConnections) closeBusy(client netip.Prefix) (wait time.Duration, err error) {
+	victim, wait := c.slowest()
+	largest := c.largest()
+	switch {
+	case largest.IsValid() && largest == client: // the listener must not wait with it: connections of other clients come after it
 		return 0, errRefused
-	}
-	var victim *httpConnection
-	for _, conn := range c.open {
-		if conn.client == largest && (victim == nil || conn.since.After(victim.since)) {
-			victim = conn
-		}
+	case victim == nil && !largest.IsValid():
+		return wait, nil
+	case victim == nil:
+		victim = c.newestOf(largest)
 	}
 	c.closeVictim(victim)
 	return 0, nil
+}
+
+// newestOf returns the connection of a client whose request began last. c.mu is held.
+func (c *httpConnections) newestOf(client netip.Prefix) (newest *httpConnection) {
+	for _, conn := range c.open {
+		if conn.client == client && (newest == nil || conn.since.After(newest.since)) {
+			newest = conn
+		}
+	}
+	return newest
 }

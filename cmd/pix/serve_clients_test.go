@@ -84,17 +84,3 @@ func TestLocalClients(t *testing.T) {
 		}
 	}
 }
-
-// Two addresses in a network of IPv6 are one client, and an IPv4 address in IPv6 is the IPv4 address.
-func TestClientOf(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.1:1": "192.0.2.1/32", "[::ffff:192.0.2.1]:1": "192.0.2.1/32", "[2001:db8::1:2:3]:1": "2001:db8::/64", "[fe80::1%eth0]:1": "fe80::/64",
-	} {
-		if got := clientOf(connFrom(address)); got.String() != want {
-			t.Errorf("%s: %v, want %s", address, got, want)
-		}
-	}
-	if got := clientOf(&addressedConn{remote: &net.UnixAddr{Name: "@", Net: "unix"}}); got.IsValid() {
-		t.Errorf("a Unix socket: %v", got)
-	}
-}

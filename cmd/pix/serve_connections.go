@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"pix/internal/clientaddr"
 )
 
 // defaultConnections is the default of --max-connections.
@@ -29,10 +31,12 @@ const minUnused = time.Second
 
 // httpConnections limits the connections of servers. Beyond the limit, a new connection takes the place of the connection that has
 // been unused for the longest time. So clients that are idle, or send a request slowly, do not keep others away. If all connections
-// have requests, new connections wait for the end of one, unless one client holds more than half of them: see closeOneOf.
+// have requests, it takes the place of a client that has stalled, or of one that holds more than half of the places: see closeBusy.
+// Else new connections wait for the end of one.
 type httpConnections struct {
 	max       int
 	minUnused time.Duration
+	stallTime time.Duration
 
 	mu     sync.Mutex
 	open   map[net.Conn]*httpConnection
@@ -44,16 +48,17 @@ type httpConnections struct {
 // An httpConnection is an open connection.
 type httpConnection struct {
 	nc      net.Conn
-	client  netip.Prefix  // see clientOf
+	client  netip.Prefix  // see [clientaddr.Network]
 	idle    bool          // all responses were sent, and no byte of another request was received
 	running int           // number of requests for which a handler runs
+	wait    clientWait    // of these
 	element *list.Element // in unused, or nil
 	since   time.Time     // when it became unused
 }
 
 func newHTTPConnections(n int) *httpConnections {
 	return &httpConnections{
-		max: n, minUnused: minUnused, open: make(map[net.Conn]*httpConnection), counts: make(map[netip.Prefix]int),
+		max: n, minUnused: minUnused, stallTime: stallTime, open: make(map[net.Conn]*httpConnection), counts: make(map[netip.Prefix]int),
 		freed: make(chan struct{}, 1),
 	}
 }
@@ -76,6 +81,7 @@ func (c *httpConnections) attach(srv *http.Server) {
 		if conn, _ := r.Context().Value(connectionKey{}).(*httpConnection); conn != nil {
 			c.begin(conn)
 			defer c.end(conn)
+			w, r = conn.observed(w, r)
 		}
 		handler.ServeHTTP(w, r)
 	})
@@ -100,7 +106,7 @@ var errRefused = errors.New("the client has too many connections")
 func (c *httpConnections) add(nc net.Conn) (added bool, wait time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn := &httpConnection{nc: nc, client: clientOf(nc)}
+	conn := &httpConnection{nc: nc, client: clientaddr.Network(nc.RemoteAddr())}
 	if len(c.open) >= c.max {
 		if wait, err := c.makeRoom(conn.client); wait > 0 || err != nil {
 			return false, wait, err
@@ -116,11 +122,15 @@ func (c *httpConnections) add(nc net.Conn) (added bool, wait time.Duration, err 
 func (c *httpConnections) makeRoom(client netip.Prefix) (wait time.Duration, err error) {
 	oldest := c.unused.Front()
 	if oldest == nil {
-		return c.closeOneOf(c.largest(), client)
+		return c.closeBusy(client)
 	}
 	victim := oldest.Value.(*httpConnection)
-	if wait := c.minUnused - time.Since(victim.since); wait > 0 {
-		return wait, nil
+	if wait := c.minUnused - time.Since(victim.since); wait > 0 { // stalled clients must not leave one place to all others
+		stalled, waitForStalled := c.slowest()
+		if stalled == nil {
+			return min(wait, waitForStalled), nil
+		}
+		victim = stalled
 	}
 	c.closeVictim(victim)
 	return 0, nil
@@ -192,7 +202,9 @@ func (c *httpConnections) changed(nc net.Conn, state http.ConnState) {
 func (c *httpConnections) begin(conn *httpConnection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn.running++
+	if conn.running++; conn.running == 1 {
+		conn.wait.reset()
+	}
 	c.setUsed(conn)
 }
 

@@ -53,7 +53,7 @@ func (o *upstreamOptions) check() error {
 
 // openUpstream opens an upstream cache. Each one has a directory of its own.
 func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (store.Store, error) {
-	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead, sameOrigin: !o.otherHosts})
+	choice, err := a.choose(openOptions{uri: o.uris[i], access: toRead, sameOrigin: !o.otherHosts, waited: true})
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +65,10 @@ func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (stor
 	if err != nil {
 		return nil, err
 	}
-	opts := &cacheserver.UpstreamOptions{Size: int64(min(size, 1<<60))}
+	opts := new(cacheserver.UpstreamOptions)
 	opts.TrustedKeys, _ = trustedKeys(conf) // opening the store warns of invalid keys
 	if o.dir != "" {
-		opts.Dir = filepath.Join(o.dir, strconv.Itoa(i+1))
+		opts.Dir, opts.Size = filepath.Join(o.dir, strconv.Itoa(i+1)), int64(min(size, 1<<60))
 	}
 	open := func(ctx context.Context) (store.Store, error) { return a.openChosen(ctx, choice) }
 	src, err := open(ctx)

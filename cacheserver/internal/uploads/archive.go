@@ -22,9 +22,9 @@ type Archive struct {
 	NARHash nixhash.Hash
 	NARSize uint64
 
-	uploader string
-	file     string // its name
-	limit    int64  // largest size of the decompressed archive
+	by    Sender
+	file  string // its name
+	limit int64  // largest size of the decompressed archive
 
 	// A client that has uploaded the archive, or has asked whether it exists, sends a narinfo next. The archive is kept
 	// until these narinfos have arrived. Two paths with equal contents have one archive.
@@ -56,7 +56,7 @@ func (s *Spool) Find(uploader string, name Name) *Archive {
 func (s *Spool) Done(a *Archive) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := key{a.uploader, a.Name}
+	k := key{a.by.Uploader, a.Name}
 	if s.archives[k] != a {
 		return // it has expired
 	}

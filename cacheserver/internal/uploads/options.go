@@ -2,6 +2,7 @@ package uploads
 
 import (
 	"cmp"
+	"math"
 	"runtime"
 	"time"
 )
@@ -12,8 +13,8 @@ type Options struct {
 	// which remains if the process is killed.
 	Dir string
 
-	// Quota is the number of bytes that an uploader may have in the spool; 0 is 32 GiB. Files is the number of archives;
-	// 0 is 100,000. Nix from 2.35 on uploads all archives of a copy before most of the narinfos.
+	// Quota is the number of bytes that a client may have in the spool; 0 is 32 GiB. Files is the number of archives;
+	// 0 is 100,000. All clients of an uploader together may have four times as much. Nix from 2.35 on uploads all archives of a copy before most of the narinfos.
 	Quota int64
 	Files int
 
@@ -35,8 +36,8 @@ type Options struct {
 
 // setDefaults replaces zero values.
 func (o *Options) setDefaults() {
-	o.Quota = cmp.Or(o.Quota, 32<<30)
-	o.Files = cmp.Or(o.Files, 100_000)
+	o.Quota = min(cmp.Or(o.Quota, 32<<30), math.MaxInt64/clientsQuota)
+	o.Files = min(cmp.Or(o.Files, 100_000), math.MaxInt/clientsQuota)
 	o.MaxFile = cmp.Or(o.MaxFile, 16<<30)
 	o.MaxArchive = cmp.Or(o.MaxArchive, 32<<30)
 	o.MaxRatio = cmp.Or(o.MaxRatio, 1000)

@@ -12,19 +12,19 @@ import (
 	"pix/wire"
 )
 
-// Receive stores an archive that an uploader sends. length is its size in bytes, or -1 if it is unknown. When Receive
+// Receive stores an archive that a client sends. length is its size in bytes, or -1 if it is unknown. When Receive
 // returns nil, the archive is in the spool.
 //
 // Receive refuses an archive before it reads the body if its method, its length or the quota does not allow it.
-func (s *Spool) Receive(ctx context.Context, uploader string, name Name, length int64, body io.Reader) error {
+func (s *Spool) Receive(ctx context.Context, by Sender, name Name, length int64, body io.Reader) error {
 	if _, ok := methods[name.Ext]; !ok {
 		return refuse(ErrMethod, "archives with the extension %q are not supported", "."+name.Ext)
 	}
 	if length > s.opts.MaxFile {
 		return s.tooLarge()
 	}
-	r := &reception{spool: s, uploader: uploader}
-	if err := s.reserve(uploader, max(length, 0), 1); err != nil {
+	r := &reception{spool: s, by: by}
+	if err := s.reserve(by, max(length, 0), 1); err != nil {
 		return err
 	}
 	r.reserved = max(length, 0)
@@ -41,7 +41,7 @@ func (s *Spool) Receive(ctx context.Context, uploader string, name Name, length 
 	if err != nil {
 		return err
 	}
-	a.uploader, a.file = uploader, f.Name()
+	a.by, a.file = by, f.Name()
 	r.finish(a)
 	return nil
 }
@@ -53,7 +53,7 @@ func (s *Spool) tooLarge() error {
 // A reception is an upload that has not ended.
 type reception struct {
 	spool    *Spool
-	uploader string
+	by       Sender
 	file     *os.File // nil before it exists, and after it belongs to an archive
 	reserved int64    // bytes
 	written  int64
@@ -76,13 +76,13 @@ func (r *reception) receive(ctx context.Context, name Name, body io.Reader) erro
 // reserveStep is the number of bytes by which the reservation of an upload of unknown length grows.
 const reserveStep = 1 << 20
 
-// Write writes to the file within the limits of the uploader.
+// Write writes to the file within the limits of the client.
 func (r *reception) Write(p []byte) (int, error) {
 	if int64(len(p)) > r.spool.opts.MaxFile-r.written {
 		return 0, r.spool.tooLarge()
 	}
 	for r.written+int64(len(p)) > r.reserved {
-		if err := r.spool.reserve(r.uploader, reserveStep, 0); err != nil {
+		if err := r.spool.reserve(r.by, reserveStep, 0); err != nil {
 			return 0, err
 		}
 		r.reserved += reserveStep
@@ -100,7 +100,7 @@ func (r *reception) finish(a *Archive) {
 	r.file.Close()
 	r.finished = true
 	r.spool.mu.Lock()
-	r.spool.release(r.uploader, r.reserved-r.written, 0)
+	r.spool.change(r.by, r.written-r.reserved, 0)
 	r.spool.mu.Unlock()
 	r.spool.add(a)
 }
@@ -116,7 +116,7 @@ func (r *reception) abandon() {
 	}
 	r.spool.mu.Lock()
 	defer r.spool.mu.Unlock()
-	r.spool.release(r.uploader, r.reserved, 1)
+	r.spool.change(r.by, -r.reserved, -1)
 }
 
 // verify decompresses a received file. It returns an error that matches [ErrInvalid] unless the contents are one archive.

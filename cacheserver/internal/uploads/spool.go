@@ -13,7 +13,8 @@ import (
 // A Spool keeps uploaded archives. Its methods may be called by any number of goroutines.
 //
 // Each uploader has archives of its own. So one can neither fill the quota of another, nor find out what another has
-// uploaded, nor register a path for contents that it never had.
+// uploaded, nor register a path for contents that it never had. An uploader may stand for many clients, which share its archives, but
+// have separate quotas.
 type Spool struct {
 	opts     Options
 	dir      string
@@ -24,7 +25,8 @@ type Spool struct {
 	mu       sync.Mutex
 	closed   bool
 	archives map[key]*Archive
-	used     map[string]usage // by uploader
+	used     map[Sender]usage // of single clients
+	total    map[string]usage // of uploaders with all their clients
 	expiry   *time.Timer      // runs while there are archives
 }
 
@@ -34,7 +36,11 @@ type key struct {
 	name     Name
 }
 
-// A usage is what an uploader has in the spool, including uploads that have not ended.
+// A Sender is an uploader, or one of its clients, for example with a network address. "" is an uploader with one client. A client may
+// send the parts of a push from different addresses, so the archives belong to the uploader, and only the quota to the client.
+type Sender struct{ Uploader, Client string }
+
+// A usage is what a client, or an uploader, has in the spool, including uploads that have not ended.
 type usage struct {
 	bytes int64
 	files int
@@ -48,7 +54,7 @@ var ErrClosed = errors.New("the spool of uploads is closed")
 
 // Open opens a spool, and deletes files that a killed process has left in its directory. It deletes nothing else.
 func Open(opts *Options) (*Spool, error) {
-	s := &Spool{archives: make(map[key]*Archive), used: make(map[string]usage), unlock: func() error { return nil }}
+	s := &Spool{archives: make(map[key]*Archive), used: make(map[Sender]usage), total: make(map[string]usage), unlock: func() error { return nil }}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -108,32 +114,54 @@ func (s *Spool) Close() error {
 	return err
 }
 
-// reserve adds bytes and files to what an uploader has, or returns an error that matches [ErrFull].
-func (s *Spool) reserve(uploader string, bytes int64, files int) error {
+// reserve adds bytes and files to what a client has, or returns an error that matches [ErrFull].
+func (s *Spool) reserve(by Sender, bytes int64, files int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.used[uploader]
-	switch {
-	case s.closed:
+	if s.closed {
 		return ErrClosed
-	case bytes > s.opts.Quota-u.bytes:
-		return refuse(ErrFull, "uploads that wait for their narinfos take %d of %d bytes", u.bytes, s.opts.Quota)
-	case files > s.opts.Files-u.files:
-		return refuse(ErrFull, "%d uploads wait for their narinfos, the largest number", u.files)
 	}
-	s.used[uploader] = usage{u.bytes + bytes, u.files + files}
+	if err := s.used[by].check(bytes, files, s.opts.Quota, s.opts.Files); err != nil {
+		return err
+	}
+	const all = clientsQuota
+	if err := s.total[by.Uploader].check(bytes, files, all*s.opts.Quota, all*s.opts.Files); err != nil {
+		return err
+	}
+	s.change(by, bytes, files)
 	return nil
 }
 
-// release subtracts from what an uploader has. The caller has locked the spool.
-func (s *Spool) release(uploader string, bytes int64, files int) {
-	u := s.used[uploader]
-	u.bytes -= bytes
-	u.files -= files
+// clientsQuota is the number of quotas that all clients of an uploader have together. One client that fills its quota does not keep
+// others from uploading, and the disk space is bounded.
+const clientsQuota = 4
+
+// check returns an error that matches [ErrFull] if a usage would exceed its limits.
+func (u usage) check(bytes int64, files int, maxBytes int64, maxFiles int) error {
+	switch {
+	case bytes > maxBytes-u.bytes:
+		return refuse(ErrFull, "uploads that wait for their narinfos take %d of %d bytes", u.bytes, maxBytes)
+	case files > maxFiles-u.files:
+		return refuse(ErrFull, "%d uploads wait for their narinfos, the largest number", u.files)
+	}
+	return nil
+}
+
+// change adds to what a client has. The caller has locked the spool.
+func (s *Spool) change(by Sender, bytes int64, files int) {
+	addUsage(s.used, by, bytes, files)
+	addUsage(s.total, by.Uploader, bytes, files)
+}
+
+// addUsage adds to a usage, and removes it when it is zero.
+func addUsage[K comparable](m map[K]usage, k K, bytes int64, files int) {
+	u := m[k]
+	u.bytes += bytes
+	u.files += files
 	if u == (usage{}) {
-		delete(s.used, uploader)
+		delete(m, k)
 	} else {
-		s.used[uploader] = u
+		m[k] = u
 	}
 }
 
@@ -141,7 +169,7 @@ func (s *Spool) release(uploader string, bytes int64, files int) {
 func (s *Spool) add(a *Archive) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := key{a.uploader, a.Name}
+	k := key{a.by.Uploader, a.Name}
 	if old := s.archives[k]; old != nil || s.closed {
 		s.remove(a)
 		if a = old; s.closed {
@@ -190,11 +218,11 @@ func (s *Spool) drop(k key) {
 	s.remove(a)
 }
 
-// remove deletes the file of an archive, and subtracts it from what its uploader has. The caller has locked the spool.
+// remove deletes the file of an archive, and subtracts it from what its client has. The caller has locked the spool.
 // A file that cannot be deleted remains until the next process opens the directory.
 func (s *Spool) remove(a *Archive) {
 	os.Remove(a.file)
-	s.release(a.uploader, a.FileSize, 1)
+	s.change(a.by, -a.FileSize, -1)
 }
 
 // lockedError returns the error of a directory that another process uses.

@@ -21,6 +21,9 @@ import (
 	"pix/nixhash"
 )
 
+// me is an uploader with one client.
+var me = uploads.Sender{Uploader: "me"}
+
 // archiveOf returns the archive of a file.
 func archiveOf(t *testing.T, contents string) []byte {
 	t.Helper()
@@ -81,7 +84,7 @@ func stored(t *testing.T, dir string) int {
 
 // receive uploads a file of known length.
 func receive(s *uploads.Spool, uploader string, name uploads.Name, file []byte) error {
-	return s.Receive(context.Background(), uploader, name, int64(len(file)), bytes.NewReader(file))
+	return s.Receive(context.Background(), uploads.Sender{Uploader: uploader}, name, int64(len(file)), bytes.NewReader(file))
 }
 
 func TestMethods(t *testing.T) {
@@ -153,7 +156,7 @@ func TestRefused(t *testing.T) {
 			if err := receive(s, "me", name, test.file); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
-			err := s.Receive(t.Context(), "me", name, -1, bytes.NewReader(test.file))
+			err := s.Receive(t.Context(), me, name, -1, bytes.NewReader(test.file))
 			if !errors.Is(err, test.want) {
 				t.Errorf("of unknown length: got %v, want %v", err, test.want)
 			}
@@ -171,7 +174,7 @@ func checkEmpty(t *testing.T, s *uploads.Spool, dir string, name uploads.Name) {
 	if n := stored(t, dir); n != 0 {
 		t.Errorf("%d files are left", n)
 	}
-	if err := s.Receive(t.Context(), "me", name, 1<<20, strings.NewReader("")); errors.Is(err, uploads.ErrFull) {
+	if err := s.Receive(t.Context(), me, name, 1<<20, strings.NewReader("")); errors.Is(err, uploads.ErrFull) {
 		t.Errorf("the refused upload still counts: %v", err)
 	}
 }
@@ -194,7 +197,7 @@ func TestCut(t *testing.T) {
 	cut := errors.New("the connection is lost")
 	for _, length := range []int64{-1, int64(len(archive))} {
 		body := io.MultiReader(bytes.NewReader(archive[:50_000]), iotest.ErrReader(cut))
-		if err := s.Receive(t.Context(), "me", name, length, body); !errors.Is(err, cut) {
+		if err := s.Receive(t.Context(), me, name, length, body); !errors.Is(err, cut) {
 			t.Errorf("length %d: got %v", length, err)
 		}
 	}
@@ -258,7 +261,7 @@ func TestQuota(t *testing.T) {
 	if err := receive(s, "me", nameOf(second, ""), second); !errors.Is(err, uploads.ErrFull) {
 		t.Errorf("beyond the quota of bytes: got %v", err)
 	}
-	if err := s.Receive(t.Context(), "me", nameOf(second, ""), -1, bytes.NewReader(second)); !errors.Is(err, uploads.ErrFull) {
+	if err := s.Receive(t.Context(), me, nameOf(second, ""), -1, bytes.NewReader(second)); !errors.Is(err, uploads.ErrFull) {
 		t.Errorf("beyond the quota of bytes, with unknown length: got %v", err)
 	}
 	if err := receive(s, "you", nameOf(second, ""), second); err != nil {
@@ -429,7 +432,7 @@ func TestCancelled(t *testing.T) {
 	other := archiveOf(t, "other")
 	body := iotest.DataErrReader(bytes.NewReader(other))
 	ended := make(chan error)
-	go func() { ended <- s.Receive(ctx, "me", nameOf(other, ""), -1, body) }()
+	go func() { ended <- s.Receive(ctx, me, nameOf(other, ""), -1, body) }()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)

@@ -1,0 +1,209 @@
+package cacheserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"pix/nar"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// NARFromPath implements [store.NARReader].
+func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
+	info, err := u.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if u.fetched != nil {
+		return u.openKept(ctx, u.fetched, info, 0)
+	}
+	return u.parts.openWhole(ctx, u, info)
+}
+
+// NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. While it is being
+// fetched, nothing has verified the bytes: see unverified.
+func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
+	info, err := u.QueryPathInfo(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if offset < 0 || uint64(offset) > info.NARSize {
+		return nil, nar.ErrOffset
+	}
+	files := u.fetched
+	if files == nil {
+		files = u.parts.open()
+	}
+	return u.openKept(ctx, files, info, offset)
+}
+
+// An unverified reader reads a part of an archive. verify waits until the whole archive was verified, and returns an error if it is
+// wrong. A part whose verification has not ended must not be sent completely.
+type unverified interface{ verify() error }
+
+// openKept opens an archive at an offset. It fetches the archive if there is no file with it.
+func (u *Upstream) openKept(ctx context.Context, files *fetchedFiles, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	if files == nil || info.NARSize > files.largest() {
+		return u.openUnkept(ctx, info, offset)
+	}
+	f, g, err := files.get(ctx, u.src.get, info)
+	if errors.Is(err, errDiskFull) {
+		return u.openUnkept(ctx, info, offset)
+	}
+	return files.newReader(ctx, f, g, err, info, offset)
+}
+
+// openUnkept opens an archive that no file can have.
+func (u *Upstream) openUnkept(ctx context.Context, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	r, err := u.passThrough(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	return &unkeptReader{r, offset}, nil
+}
+
+// passThrough opens the archive of a path, which is not kept.
+func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo) (*verifiedReader, error) {
+	src, err := u.src.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := openSource(ctx, src, info)
+	return archive, upstreamError(err)
+}
+
+// openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.
+func openSource(ctx context.Context, src store.Store, info *store.PathInfo) (*verifiedReader, error) {
+	archive, err := store.ReadNAR(ctx, src, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	return &verifiedReader{ReadCloser: archive, info: info, hasher: nar.NewHasher(nixhash.SHA256)}, nil
+}
+
+// An unkeptReader reads an archive from an offset on. The archive is received from its beginning to its end, because nothing else
+// verifies a part.
+type unkeptReader struct {
+	*verifiedReader
+	skip int64 // number of bytes before the offset that were not read yet
+}
+
+func (r *unkeptReader) Read(p []byte) (int, error) {
+	if r.skip > 0 {
+		n, err := io.CopyN(io.Discard, r.verifiedReader, r.skip)
+		if r.skip -= n; err != nil {
+			return 0, err
+		}
+	}
+	return r.verifiedReader.Read(p)
+}
+
+func (r *unkeptReader) verify() error {
+	_, err := io.Copy(io.Discard, r.verifiedReader)
+	return err
+}
+
+// A growingReader reads an archive that is being fetched.
+type growingReader struct {
+	ctx    context.Context
+	file   *growingFile
+	offset int64
+}
+
+func (r *growingReader) Read(p []byte) (int, error) {
+	n, err := r.file.readAt(r.ctx, p, r.offset)
+	r.offset += int64(n)
+	return n, err
+}
+
+func (r *growingReader) verify() error { return r.file.wait(r.ctx) }
+
+func (r *growingReader) Close() error {
+	r.file.close()
+	return nil
+}
+
+// newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again,
+// because a power cut may have damaged the file. If so, it is deleted.
+func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, err error, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+	switch {
+	case err != nil:
+		return nil, err
+	case g != nil:
+		return &growingReader{ctx, g, offset}, nil
+	case offset == 0:
+		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// partFiles are the archives of which clients request parts, if no directory for archives was given. Without files, each part would
+// need the whole archive from the upstream store. They are in a temporary directory, which the first such request creates.
+type partFiles struct {
+	storeDir storepath.Dir
+	size     int64
+	fetches  int
+
+	mu     sync.Mutex
+	closed bool
+	files  *fetchedFiles // nil before the first request
+}
+
+// open returns the files, or nil if the directory cannot be created: archives are sent then without files.
+func (p *partFiles) open() *fetchedFiles {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.files != nil || p.closed {
+		return p.files
+	}
+	dir, err := os.MkdirTemp("", "pix-upstream-*")
+	if err != nil {
+		return nil
+	}
+	if p.files, err = openFetched(dir, p.storeDir, p.size, p.fetches); err != nil {
+		os.Remove(dir)
+		return nil
+	}
+	return p.files
+}
+
+// openWhole opens a whole archive. Unless there is a file with it, it is not kept.
+func (p *partFiles) openWhole(ctx context.Context, u *Upstream, info *store.PathInfo) (io.ReadCloser, error) {
+	if info.NARSize > uint64(p.size)/uint64(p.fetches+1) { // fetchedFiles.largest
+		return u.openUnkept(ctx, info, 0)
+	}
+	p.mu.Lock()
+	files := p.files
+	p.mu.Unlock()
+	if files != nil {
+		if f, g, err := files.findWhole(info); f != nil || g != nil || err != nil {
+			return files.newReader(ctx, f, g, err, info, 0)
+		}
+	}
+	r, err := u.passThrough(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// close deletes the files.
+func (p *partFiles) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.files == nil {
+		return nil
+	}
+	p.files.close()
+	return os.RemoveAll(p.files.dir)
+}

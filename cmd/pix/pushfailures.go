@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"pix/store"
+	"pix/storepath"
+)
+
+// pushFailures are the paths that a watching push could not copy, although the cache answers: the cache refuses them, or the store cannot
+// read them. They are tried again, with longer and longer pauses, after the paths that were not tried yet. So they do not delay
+// others. Nil has no failures.
+type pushFailures struct {
+	first time.Duration // the pause before the first retry
+	warn  func(string)
+	paths map[storepath.Path]*pushFailure
+	fresh []storepath.Path // that have failed for the first time since the last report
+}
+
+// A pushFailure is why a path could not be copied.
+type pushFailure struct {
+	reason    string
+	dependent bool // it refers to another path that could not be copied
+	pause     time.Duration
+	next      time.Time
+}
+
+// maxPathPause is the longest pause before a path is tried again.
+const maxPathPause = 10 * time.Minute
+
+// maxNamedPaths is the number of paths that a report names.
+const maxNamedPaths = 10
+
+func newPushFailures(first time.Duration, warn func(string)) *pushFailures {
+	return &pushFailures{first: first, warn: warn, paths: make(map[storepath.Path]*pushFailure)}
+}
+
+// A pushPathError is why one of several paths could not be copied.
+type pushPathError struct {
+	path storepath.Path
+	err  error
+}
+
+func (e *pushPathError) Error() string { return fmt.Sprintf("'%s': %v", e.path, e.err) }
+
+// Unwrap returns the reason.
+func (e *pushPathError) Unwrap() error { return e.err }
+
+// due returns the new paths of which no retry has to wait. It forgets paths that are not new any more.
+func (f *pushFailures) due(fresh []storepath.Path) (due []storepath.Path) {
+	if f == nil || len(f.paths) == 0 {
+		return fresh
+	}
+	known, now := f.paths, time.Now()
+	f.paths = make(map[storepath.Path]*pushFailure)
+	for _, path := range fresh {
+		failure := known[path]
+		if failure != nil {
+			f.paths[path] = failure
+		}
+		if failure == nil || !now.Before(failure.next) {
+			due = append(due, path)
+		}
+	}
+	return due
+}
+
+// split returns the paths that have not failed, and the others.
+func (f *pushFailures) split(paths []storepath.Path) (untried, failed []storepath.Path) {
+	if f == nil || len(f.paths) == 0 {
+		return paths, nil
+	}
+	for _, path := range paths {
+		if f.paths[path] == nil {
+			untried = append(untried, path)
+		} else {
+			failed = append(failed, path)
+		}
+	}
+	return untried, failed
+}
+
+// take records the failures of single paths in the error of a copy. It returns the rest of the error, which concerns all paths.
+func (f *pushFailures) take(err error) (rest error) {
+	if f == nil {
+		return err
+	}
+	switch e := err.(type) {
+	case *store.CopyError:
+		for _, failed := range e.Failed {
+			f.add(failed.Path, failed.Err)
+		}
+		if errors.Is(e.Err, store.ErrTooManyFailures) { // the next step leaves out the ones that have failed
+			return nil
+		}
+		return e.Err
+	case *pushPathError:
+		if errors.Is(e.err, store.ErrNotFound) { // a reference is not valid, although the path is
+			f.add(e.path, e.err)
+			return nil
+		}
+		return f.take(e.err)
+	case interface{ Unwrap() []error }:
+		var others []error
+		for _, part := range e.Unwrap() {
+			others = append(others, f.take(part))
+		}
+		return errors.Join(others...)
+	}
+	return err
+}
+
+// add records a failure of a path.
+func (f *pushFailures) add(path storepath.Path, err error) {
+	failure := f.paths[path]
+	if failure == nil {
+		failure = &pushFailure{pause: f.first}
+		f.paths[path] = failure
+		f.fresh = append(f.fresh, path)
+	} else {
+		failure.pause = min(2*failure.pause, max(maxPathPause, f.first))
+	}
+	_, failure.dependent = errors.AsType[*store.MissingReferenceError](err)
+	failure.reason, failure.next = errorText(err), time.Now().Add(failure.pause)
+}
+
+// report warns of the paths that have failed for the first time.
+func (f *pushFailures) report() {
+	f.name(f.fresh, "; trying again")
+	f.fresh = nil
+}
+
+// reportRest warns of all paths that were not copied.
+func (f *pushFailures) reportRest() { f.name(slices.Sorted(maps.Keys(f.paths)), "") }
+
+// name warns of paths that were not copied: one line each of the first ones that do not only refer to others.
+func (f *pushFailures) name(paths []storepath.Path, then string) {
+	named := 0
+	for _, path := range paths {
+		if failure := f.paths[path]; !failure.dependent && named < maxNamedPaths {
+			named++
+			f.warn(fmt.Sprintf("'%s' was not copied: %s%s", path, failure.reason, then))
+		}
+	}
+	if more := len(paths) - named; more > 0 {
+		f.warn(counted(more, "more path") + " not copied" + then)
+	}
+}
