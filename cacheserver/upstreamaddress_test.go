@@ -75,7 +75,11 @@ func TestForgedAddresses(t *testing.T) {
 		method storepath.Method
 		algo   nixhash.Algorithm
 	}{{storepath.Text, nixhash.SHA256}, {storepath.Flat, nixhash.SHA256}, {storepath.Flat, nixhash.SHA512}, {storepath.NAR, nixhash.SHA256}, {storepath.NAR, nixhash.SHA1}} {
-		for _, dir := range []string{"", t.TempDir()} {
+		for _, keeps := range []string{"nothing", "the path", "the other path first"} {
+			dir := ""
+			if keeps != "nothing" {
+				dir = t.TempDir()
+			}
 			mem, key := memstore.New(nil), newKey(t, "server-1")
 			info := addAddressed(t, mem, c.method, c.algo, right)
 			// The wrong contents are the right ones of another path, so the server may have fetched them.
@@ -87,8 +91,10 @@ func TestForgedAddresses(t *testing.T) {
 				}
 				u := newUpstream(t, src, &cacheserver.UpstreamOptions{Dir: dir})
 				srv := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, u)
-				if r := ask(srv.Config.Handler, http.MethodGet, archiveURLOf(t, srv.Config.Handler, other.Path)); r.Code != http.StatusOK {
-					t.Fatalf("the other path: %d", r.Code)
+				if keeps == "the other path first" {
+					if r := ask(srv.Config.Handler, http.MethodGet, archiveURLOf(t, srv.Config.Handler, other.Path)); r.Code != http.StatusOK {
+						t.Fatalf("the other path: %d", r.Code)
+					}
 				}
 				r := ask(srv.Config.Handler, http.MethodGet, "/"+narinfo.FileName(info.Path))
 				if signed := strings.Contains(r.Body.String(), "Sig: server-1:"); signed && (c.method != storepath.NAR || forged) {
@@ -97,10 +103,13 @@ func TestForgedAddresses(t *testing.T) {
 				url := srv.URL + "/nar/" + info.Path.HashPart() + "-" + nixhash.Sum(nixhash.SHA256, src.archive).Nix32() + ".nar"
 				for _, part := range []string{"", "bytes=8-"} {
 					if body, complete := download(t, url, part); complete == forged {
-						t.Errorf("%v, forged %t, range %q: complete is %t: %q", c, forged, part, complete, body)
+						t.Errorf("%v, keeps %s, forged %t, range %q: complete is %t: %q", c, keeps, forged, part, complete, body)
 					}
 				}
-				u.Close()
+				u.Close() // waits for the fetch
+				if forged && keeps == "the path" && len(fetchedNames(t, dir)) != 0 {
+					t.Errorf("%v: %q is kept", c, fetchedNames(t, dir))
+				}
 			}
 		}
 	}
