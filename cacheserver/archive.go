@@ -79,8 +79,8 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 		return err
 	}
 	defer a.contents.Close()
-	if unkept, ok := a.contents.(*unkeptReader); ok { // each part would cost the whole archive
-		unkept.skip, part, partial = 0, a.whole(), false
+	if whole, ok := a.contents.(*wholeReader); ok { // each part would cost the whole archive
+		whole.skip, part, partial = 0, a.whole(), false
 		w.Header().Del("Accept-Ranges")
 	}
 	beginBody(w, part, partial, int64(a.info.NARSize))

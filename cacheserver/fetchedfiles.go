@@ -147,6 +147,9 @@ func (g *growingFile) fetch(ctx context.Context, open openFunc, info *store.Path
 	if err != nil {
 		return err
 	}
+	if mayHaveAddress(info) && !isArchiveAddress(info) { // otherwise a wrong info would be kept with the archive
+		archive = newAddressReader(ctx, archive, info)
+	}
 	defer archive.Close()
 	_, err = io.Copy(g, archive)
 	return err

@@ -9,11 +9,11 @@ import (
 
 // serveNarInfo answers a request for a narinfo.
 func (h *Handler) serveNarInfo(w http.ResponseWriter, r *http.Request, n name) error {
-	_, info, err := h.lookUp(r.Context(), n.hashPart)
+	s, info, err := h.lookUp(r.Context(), n.hashPart)
 	if err != nil {
 		return err
 	}
-	text, err := h.narInfoText(info)
+	text, err := h.narInfoText(s, info)
 	if err != nil {
 		return err
 	}
@@ -23,16 +23,17 @@ func (h *Handler) serveNarInfo(w http.ResponseWriter, r *http.Request, n name) e
 	})
 }
 
-// narInfoText returns the narinfo of a path, which may be kept from another request.
-func (h *Handler) narInfoText(info *store.PathInfo) (*narInfoText, error) {
-	if text := h.texts.find(info); text != nil {
+// narInfoText returns the narinfo of a path of a store, which may be kept from another request.
+func (h *Handler) narInfoText(s store.Store, info *store.PathInfo) (*narInfoText, error) {
+	checked := checksAddresses(s)
+	if text := h.texts.find(info, checked); text != nil {
 		return text, nil
 	}
-	body, err := h.narInfo(info)
+	body, err := h.narInfo(info, checked)
 	if err != nil {
 		return nil, err
 	}
-	text := &narInfoText{info, body, etagOf(body)}
+	text := &narInfoText{info, checked, body, etagOf(body)}
 	h.texts.add(text)
 	return text, nil
 }
@@ -40,9 +41,9 @@ func (h *Handler) narInfoText(info *store.PathInfo) (*narInfoText, error) {
 // narInfo returns the narinfo of a path. It does not have the hash and the size of a compressed file, because clients keep a
 // narinfo for 30 days: the file may have been deleted by then, and another version of the encoder may produce another one.
 // All versions of Nix accept that.
-func (h *Handler) narInfo(info *store.PathInfo) ([]byte, error) {
+func (h *Handler) narInfo(info *store.PathInfo, checked bool) ([]byte, error) {
 	signed := *info
-	if err := h.sign(&signed); err != nil {
+	if err := h.sign(&signed, checked); err != nil {
 		return nil, err
 	}
 	n := &narinfo.NarInfo{PathInfo: signed}

@@ -24,17 +24,18 @@ type narInfoTexts struct {
 
 // A narInfoText is a narinfo. It does not change.
 type narInfoText struct {
-	info *store.PathInfo
-	body []byte
-	etag string
+	info    *store.PathInfo
+	checked bool // whether the store checks content addresses, so that the server's keys sign other paths
+	body    []byte
+	etag    string
 }
 
-// find returns the narinfo of an info, or nil.
-func (t *narInfoTexts) find(info *store.PathInfo) *narInfoText {
+// find returns the narinfo of an info, or nil. checked reports whether the store of the info checks content addresses.
+func (t *narInfoTexts) find(info *store.PathInfo, checked bool) *narInfoText {
 	t.mu.RLock()
 	text := t.byPath[info.Path]
 	t.mu.RUnlock()
-	if text == nil || !haveSameNarInfo(text.info, info) {
+	if text == nil || text.checked != checked || !haveSameNarInfo(text.info, info) {
 		return nil
 	}
 	return text

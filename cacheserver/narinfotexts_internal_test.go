@@ -70,15 +70,15 @@ func TestNarInfoTextsSize(t *testing.T) {
 		return info
 	}
 	for i := range 2*maxNarInfoTexts/maxNarInfoText + 1 {
-		if info := add(i, maxNarInfoText); texts.find(info) == nil {
+		if info := add(i, maxNarInfoText); texts.find(info, false) == nil {
 			t.Fatal("the last narinfo is not kept")
 		}
 	}
-	if info := add(-1, maxNarInfoText+1); texts.find(info) != nil {
+	if info := add(-1, maxNarInfoText+1); texts.find(info, false) != nil {
 		t.Error("a large narinfo is kept")
 	}
 	add(7, 10)
-	if info := add(7, 20); texts.find(info) == nil || len(texts.find(info).body) != 20 {
+	if info := add(7, 20); texts.find(info, false) == nil || len(texts.find(info, false).body) != 20 {
 		t.Error("a narinfo did not replace the one of the same path")
 	}
 }

@@ -20,8 +20,9 @@ type Options struct {
 	// URL is the address of the cache that the start page names. "" is the one in the request.
 	URL string
 
-	// Keys sign path infos. They sign only paths that a store built itself, content-addressed paths, and paths with a
-	// signature by one of TrustedKeys. All signatures of the store are served in addition.
+	// Keys sign path infos. They sign only paths that a store built itself, paths with a signature by one of TrustedKeys, and
+	// content-addressed paths. A binary cache and an Upstream do not compare contents with content addresses, so the keys sign
+	// only those of their paths whose address is the hash of the archive. All signatures of the store are served in addition.
 	Keys        []signature.SecretKey
 	TrustedKeys signature.KeySet
 

@@ -3,12 +3,8 @@ package cacheserver_test
 import (
 	"io"
 	"net/http"
-	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
-
-	"net/http/httptest"
 
 	"pix/binarycache"
 	"pix/cacheserver"
@@ -77,48 +73,6 @@ func TestRealPushContentAddressed(t *testing.T) {
 				t.Errorf("unsigned %t: the output is not valid, error %v", unsigned, err)
 			}
 		}
-	})
-}
-
-// A copy that is interrupted by a server that fails is completed by repeating it.
-func TestRealPushInterrupted(t *testing.T) {
-	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		key := newKey(t, "test-1")
-		d, _, top, _ := realStore(t, s, realConfig(s, key))
-		if err := os.WriteFile(d.HostPath("/tmp/secret-key"), []byte(key.Reveal()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--to", "file:///tmp/cache?compression=none&secret-key=/tmp/secret-key", string(top))
-		want, err := binarycache.Open(t.Context(), "file://"+d.HostPath("/tmp/cache"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer want.Close()
-		dst := openLocal(t)
-		h := newHandler(t, &cacheserver.Options{
-			TrustedKeys: signature.NewKeySet(key.Public()),
-			Uploads:     &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{}}, Dir: t.TempDir()},
-		}, dst)
-		var puts, fatal atomic.Int32
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPut && puts.Add(1) == fatal.Load() {
-				io.CopyN(io.Discard, r.Body, 10)
-				w.WriteHeader(http.StatusNotImplemented) // Nix does not repeat the request
-				return
-			}
-			h.ServeHTTP(w, r)
-		}))
-		defer srv.Close()
-		for i := range int32(4) { // each archive and each narinfo of two paths
-			puts.Store(0)
-			fatal.Store(i%2 + 1)
-			if _, stderr, err := d.Run("env", "NIX_REMOTE=", "nix", "copy", "--to", srv.URL+"?secret-key=/tmp/secret-key", string(top)); err == nil {
-				t.Logf("attempt %d was not interrupted: %s", i, stderr)
-			}
-		}
-		fatal.Store(0)
-		d.MustRun(t, "env", "NIX_REMOTE=", "nix", "copy", "--to", srv.URL+"?secret-key=/tmp/secret-key", string(top))
-		compareClosures(t, dst, want, top)
 	})
 }
 

@@ -56,9 +56,8 @@ func put(h http.Handler, token, target string, body []byte, header ...string) (i
 	return w.Code, w.Body.String()
 }
 
-// encode compresses contents.
-func encode(t *testing.T, method string, contents []byte) []byte {
-	t.Helper()
+// compress compresses contents.
+func compress(method string, contents []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w, err := compression.Encode(method, &b, 0, uint64(len(contents)))
 	if err == nil {
@@ -67,10 +66,17 @@ func encode(t *testing.T, method string, contents []byte) []byte {
 	if err == nil {
 		err = w.Close()
 	}
+	return b.Bytes(), err
+}
+
+// encode compresses contents.
+func encode(t *testing.T, method string, contents []byte) []byte {
+	t.Helper()
+	b, err := compress(method, contents)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return b
 }
 
 // A pushed object is an object that is uploaded.

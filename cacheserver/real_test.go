@@ -125,43 +125,6 @@ func TestRealCopy(t *testing.T) {
 	})
 }
 
-// compareQueries checks that a Nix answers the same about a path, its derivation and their logs in two caches. It copies the log to
-// the second one, which that Nix has written.
-func compareQueries(t *testing.T, s realnix.Suite, d *realnix.Daemon, ours, theirs string, top, drv storepath.Path) {
-	t.Helper()
-	queries := [][]string{{"nix", "path-info", "-rsS", string(top)}}
-	if isOld(s) {
-		queries = append(queries, []string{"nix", "ls-store", "-lR", string(top)}, []string{"nix", "cat-store", string(top)})
-	} else {
-		queries = append(queries, []string{"nix", "store", "ls", "-lR", string(top)}, []string{"nix", "store", "cat", string(top)})
-	}
-	if isNew(s) {
-		d.MustRun(t, "nix", "store", "copy-log", "--to", theirs, string(drv))
-		queries = append(queries, []string{"nix", "log", string(drv)}, []string{"nix", "log", string(top)})
-	}
-	for _, q := range queries {
-		var answers [2]string
-		for i, uri := range []string{ours, theirs} {
-			answers[i] = d.MustRun(t, append(append([]string{"env", "NIX_REMOTE="}, q...), "--store", uri)...)
-		}
-		if answers[0] != answers[1] {
-			t.Errorf("%v: %q, want %q", q, answers[0], answers[1])
-		}
-	}
-}
-
-// The answers of every Nix about the server are the same as about a cache that it has written itself.
-func TestRealQueries(t *testing.T) {
-	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		key := newKey(t, "test-1")
-		d, _, top, drv := realStore(t, s, realConfig(s, key))
-		srv := serve(t, nil, storeOf(t, d))
-		theirs := "file:///tmp/theirs"
-		d.MustRun(t, "nix", "copy", "--to", theirs+"?compression=none&write-nar-listing=true", string(top))
-		compareQueries(t, s, d, srv.URL, theirs, top, drv)
-	})
-}
-
 // floatingStore returns a daemon with an output of the content-addressed derivation /tmp/floating.nix, and what nix-build prints
 // about it. It skips the test if that Nix has no such derivations.
 func floatingStore(t *testing.T, s realnix.Suite, key signature.SecretKey) (*realnix.Daemon, *daemon.Pool, string) {

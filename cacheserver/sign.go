@@ -11,9 +11,9 @@ import (
 
 // sign adds the signatures of the server's keys to an info, which must not be shared with others. A store may contain
 // paths for which it does not vouch, such as unsigned uploads of a trusted user. The keys do not sign these, because a signature
-// would make them trusted on other machines.
-func (h *Handler) sign(info *store.PathInfo) error {
-	if len(h.opts.Keys) == 0 || !h.vouches(info) {
+// would make them trusted on other machines. checked reports whether the store checks content addresses.
+func (h *Handler) sign(info *store.PathInfo, checked bool) error {
+	if len(h.opts.Keys) == 0 || !h.vouches(info, checked) {
 		return nil
 	}
 	fingerprint, err := info.Fingerprint()
@@ -24,9 +24,10 @@ func (h *Handler) sign(info *store.PathInfo) error {
 	return nil
 }
 
-// vouches reports whether the server's keys may sign a path.
-func (h *Handler) vouches(info *store.PathInfo) bool {
-	if info.Ultimate || info.IsContentAddressed() {
+// vouches reports whether the server's keys may sign a path. A signature does not cover the content address, so it must not
+// depend on one that was not compared with the contents.
+func (h *Handler) vouches(info *store.PathInfo, checked bool) bool {
+	if info.Ultimate || mayHaveAddress(info) && (checked || isArchiveAddress(info)) {
 		return true
 	}
 	good, _ := info.CheckSignatures(h.opts.TrustedKeys)

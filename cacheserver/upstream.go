@@ -18,7 +18,7 @@ import (
 // UpstreamOptions configure an [Upstream]. The zero values are useful.
 type UpstreamOptions struct {
 	// TrustedKeys are the keys that sign paths. Paths without a signature by one of them do not exist
-	// for clients, except content-addressed ones.
+	// for clients, except content-addressed ones, whose contents are compared with the content address.
 	TrustedKeys signature.KeySet
 
 	// Dir is the directory of fetched archives, which no other process may use. "" keeps only archives of which a client
@@ -155,8 +155,13 @@ func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*sto
 
 // isTrusted reports whether a path may be served.
 func (u *Upstream) isTrusted(info *store.PathInfo) bool {
+	return (mayHaveAddress(info) || u.isSigned(info)) && info.NARHash.Algorithm() == nixhash.SHA256
+}
+
+// isSigned reports whether a trusted key has signed a path.
+func (u *Upstream) isSigned(info *store.PathInfo) bool {
 	good, _ := info.CheckSignatures(u.keys) // a malformed signature does not verify
-	return (len(good) > 0 || info.IsContentAddressed()) && info.NARHash.Algorithm() == nixhash.SHA256
+	return len(good) > 0
 }
 
 // keptInfo returns the info of a path whose archive is kept, if it is trusted, or nil. The keys may have changed since it was kept.

@@ -3,7 +3,6 @@ package cacheserver_test
 import (
 	"math/rand/v2"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 
@@ -23,32 +22,6 @@ func pullThrough(t *testing.T, url string, key signature.SecretKey) string {
 	}
 	u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: t.TempDir()})
 	return serve(t, nil, openLocal(t), u).URL
-}
-
-// Every Nix gets the same answers through an upstream as from a cache that it has written itself, and realises a path.
-func TestRealUpstreamQueries(t *testing.T) {
-	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
-		key := newKey(t, "test-1")
-		d, _, top, drv := realStore(t, s, realConfig(s, key))
-		if err := os.WriteFile(d.HostPath("/tmp/secret-key"), []byte(key.Reveal()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		const theirs = "file:///tmp/theirs"
-		d.MustRun(t, "nix", "copy", "--to", theirs+"?compression=none&write-nar-listing=true&secret-key=/tmp/secret-key", string(top))
-		upstream := serve(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, storeOf(t, d))
-		url := pullThrough(t, upstream.URL, key)
-		compareQueries(t, s, d, url, theirs, top, drv)
-		for dir, uri := range map[string]string{"/tmp/ours": url, "/tmp/fromdir": theirs} {
-			d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--option", "substituters", uri, "-r", string(top))
-			if out := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", dir, "--verify", "--check-contents"); out != "" {
-				t.Error(out)
-			}
-		}
-		ours := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/ours", "--dump-db")
-		if want := d.MustRun(t, "env", "NIX_REMOTE=", "nix-store", "--store", "/tmp/fromdir", "--dump-db"); ours != want {
-			t.Errorf("the store has %s, want %s", ours, want)
-		}
-	})
 }
 
 // Every Nix with content-addressed derivations finds their outputs through an upstream, if a trusted key has signed them.

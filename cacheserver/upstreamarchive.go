@@ -19,10 +19,11 @@ func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	if u.fetched != nil {
-		return u.openKept(ctx, u.fetched, info, 0)
+	archive, err := u.openWhole(ctx, info)
+	if err != nil || isArchiveAddress(info) || u.isSigned(info) {
+		return archive, err
 	}
-	return u.parts.openWhole(ctx, u, info)
+	return newAddressReader(ctx, archive, info), nil
 }
 
 // NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. While it is being
@@ -35,11 +36,27 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 	if offset < 0 || uint64(offset) > info.NARSize {
 		return nil, nar.ErrOffset
 	}
+	if !isArchiveAddress(info) && !u.isSigned(info) {
+		// A file may have been fetched for another path, which has another address.
+		archive, err := u.openWhole(ctx, info)
+		if err != nil {
+			return nil, err
+		}
+		return &wholeReader{newAddressReader(ctx, archive, info), offset}, nil
+	}
 	files := u.fetched
 	if files == nil {
 		files = u.parts.open()
 	}
 	return u.openKept(ctx, files, info, offset)
+}
+
+// openWhole opens a whole archive. The reader compares only the hash of the archive.
+func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+	if u.fetched != nil {
+		return u.openKept(ctx, u.fetched, info, 0)
+	}
+	return u.parts.openWhole(ctx, u, info)
 }
 
 // An unverified reader reads a part of an archive. verify waits until the whole archive was verified, and returns an error if it is
@@ -64,11 +81,11 @@ func (u *Upstream) openUnkept(ctx context.Context, info *store.PathInfo, offset 
 	if err != nil {
 		return nil, err
 	}
-	return &unkeptReader{r, offset}, nil
+	return &wholeReader{r, offset}, nil
 }
 
 // passThrough opens the archive of a path, which is not kept.
-func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo) (*verifiedReader, error) {
+func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
 	src, err := u.src.get(ctx)
 	if err != nil {
 		return nil, err
@@ -78,7 +95,7 @@ func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo) (*veri
 }
 
 // openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.
-func openSource(ctx context.Context, src store.Store, info *store.PathInfo) (*verifiedReader, error) {
+func openSource(ctx context.Context, src store.Store, info *store.PathInfo) (io.ReadCloser, error) {
 	archive, err := store.ReadNAR(ctx, src, info.Path)
 	if err != nil {
 		return nil, err
@@ -86,25 +103,25 @@ func openSource(ctx context.Context, src store.Store, info *store.PathInfo) (*ve
 	return &verifiedReader{ReadCloser: archive, info: info, hasher: nar.NewHasher(nixhash.SHA256)}, nil
 }
 
-// An unkeptReader reads an archive from an offset on. The archive is received from its beginning to its end, because nothing else
-// verifies a part.
-type unkeptReader struct {
-	*verifiedReader
-	skip int64 // number of bytes before the offset that were not read yet
+// A wholeReader reads an archive from an offset on. The archive is read from its beginning to its end, because nothing else verifies
+// a part.
+type wholeReader struct {
+	io.ReadCloser       // the whole archive, verified at its end
+	skip          int64 // number of bytes before the offset that were not read yet
 }
 
-func (r *unkeptReader) Read(p []byte) (int, error) {
+func (r *wholeReader) Read(p []byte) (int, error) {
 	if r.skip > 0 {
-		n, err := io.CopyN(io.Discard, r.verifiedReader, r.skip)
+		n, err := io.CopyN(io.Discard, r.ReadCloser, r.skip)
 		if r.skip -= n; err != nil {
 			return 0, err
 		}
 	}
-	return r.verifiedReader.Read(p)
+	return r.ReadCloser.Read(p)
 }
 
-func (r *unkeptReader) verify() error {
-	_, err := io.Copy(io.Discard, r.verifiedReader)
+func (r *wholeReader) verify() error {
+	_, err := io.Copy(io.Discard, r.ReadCloser)
 	return err
 }
 
@@ -189,11 +206,7 @@ func (p *partFiles) openWhole(ctx context.Context, u *Upstream, info *store.Path
 			return files.newReader(ctx, f, g, err, info, 0)
 		}
 	}
-	r, err := u.passThrough(ctx, info)
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	return u.passThrough(ctx, info)
 }
 
 // close deletes the files.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pix/cacheserver"
+	"pix/localstore"
 	"pix/store"
 )
 
@@ -53,10 +54,11 @@ Other paths stay unsigned, so that serving a path does not make it trusted.
 are compressed once, and kept in that directory; Nix before 2.4 cannot read these.
 
 With --accept-uploads, --upload-token-file or --trusted-token-file, 'nix copy --to URL' adds paths
-to the first store, which is created if it does not exist. An uploaded path needs a signature by a
-key in trusted-public-keys, unless it is content-addressed or the client is trusted. A client sends
-its token as a password, for example from a netrc file. Below URL/upload, only the first store is
-served, so a copy to it does not skip paths of the other stores.
+to the first store. An uploaded path needs a signature by a key in trusted-public-keys, unless it
+is content-addressed or the client is trusted. A client sends its token as a password, for example
+from a netrc file. Below URL/upload, only the first store is served, so a copy to it does not skip
+paths of the other stores. With these flags, and with --upstream, the first store is created if it
+does not exist.
 
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a
@@ -231,6 +233,9 @@ func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (s
 			access = toCreate
 		}
 		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
+		if i == 0 && len(o.upstream.uris) > 0 && errors.As(err, new(*localstore.NoStoreError)) {
+			s, err = a.openWith(ctx, openOptions{uri: uri, access: toCreate}) // a server may have only an upstream cache
+		}
 		if err != nil {
 			closeAll()
 			return nil, nil, err

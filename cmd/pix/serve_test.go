@@ -34,10 +34,12 @@ func startServe(t *testing.T, n int, args ...string) *servedCache {
 	}
 	t.Cleanup(func() { s.cmd.Process.Kill() })
 	lines := bufio.NewScanner(stderr)
+	var printed strings.Builder
 	for len(s.addresses) < n {
 		if !lines.Scan() {
-			t.Fatalf("it ended: %v", s.cmd.Wait())
+			t.Fatalf("%v ended: %v\n%s", args, s.cmd.Wait(), &printed)
 		}
+		printed.WriteString(lines.Text() + "\n")
 		if address, ok := strings.CutPrefix(lines.Text(), "pix: listening on "); ok {
 			s.addresses = append(s.addresses, address)
 		}

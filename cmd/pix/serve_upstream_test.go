@@ -35,7 +35,7 @@ func TestServeOtherHosts(t *testing.T) {
 		status int
 	}{{nil, http.StatusBadGateway}, {[]string{"--upstream-other-hosts"}, http.StatusOK}} {
 		asked.Store(0)
-		args := append([]string{"--store", src + "-empty", "--accept-uploads", "--upstream", upstream.URL, "--listen", "127.0.0.1:0"}, c.flags...)
+		args := append([]string{"--store", src + "-empty", "--upstream", upstream.URL, "--listen", "127.0.0.1:0"}, c.flags...)
 		s := startServe(t, 1, args...)
 		resp, err := http.Get("http://" + s.addresses[0] + "/" + filepath.Base(path)[:32] + ".narinfo")
 		if err != nil {

@@ -1,0 +1,114 @@
+package cacheserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"pix/binarycache"
+	"pix/nixhash"
+	"pix/store"
+	"pix/storepath"
+)
+
+// checksAddresses reports whether a store has compared the contents of its content-addressed paths with their content addresses. A
+// binary cache has not: it may have any archive under a path that follows from a content address.
+func checksAddresses(s store.Store) bool {
+	_, isUpstream := store.As[*Upstream](s)
+	_, isCache := store.As[*binarycache.Store](s)
+	return !isUpstream && !isCache
+}
+
+// mayHaveAddress reports whether the archive of an unsigned info can be proved to have its content address. If that is the hash of an
+// archive, the info is enough. Otherwise the contents must be compared with it. The address of an object with a self-reference may be
+// the one of other contents, too.
+func mayHaveAddress(info *store.PathInfo) bool {
+	if !info.IsContentAddressed() || info.CA.Method() == storepath.Git || slices.Contains(info.References, info.Path) {
+		return false
+	}
+	return info.CA.Method() != storepath.NAR || info.CA.Hash().Algorithm() != nixhash.SHA256 || isArchiveAddress(info)
+}
+
+// isArchiveAddress reports whether the content address of an info is the hash of its archive.
+func isArchiveAddress(info *store.PathInfo) bool {
+	return info.IsContentAddressed() && info.CA.Method() == storepath.NAR && info.CA.Hash() == info.NARHash
+}
+
+// An addressReader reads a whole archive, and returns an error instead of [io.EOF] unless the contents have the content address of an
+// info. Another goroutine computes the address.
+type addressReader struct {
+	io.ReadCloser
+	checked *io.PipeWriter
+	result  chan error // has one value when the goroutine has ended
+	err     error      // of the last Read
+}
+
+func newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) *addressReader {
+	pr, pw := io.Pipe()
+	r := &addressReader{ReadCloser: archive, checked: pw, result: make(chan error, 1)}
+	go func() {
+		err := checkAddress(ctx, info, pr)
+		pr.CloseWithError(cmp.Or(err, io.ErrClosedPipe))
+		r.result <- err
+	}()
+	return r
+}
+
+func (r *addressReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.ReadCloser.Read(p)
+	if n > 0 { // otherwise Write would wait for a read
+		if _, failed := r.checked.Write(p[:n]); failed != nil {
+			n, err = 0, &UpstreamError{failed}
+		}
+	}
+	if err == io.EOF {
+		r.checked.Close()
+		failed := <-r.result
+		r.result <- nil // for Close
+		if failed != nil {
+			n, err = 0, &UpstreamError{failed}
+		}
+	}
+	r.err = err
+	return n, err
+}
+
+// Close waits for the goroutine.
+func (r *addressReader) Close() error {
+	r.checked.CloseWithError(context.Canceled)
+	<-r.result
+	return r.ReadCloser.Close()
+}
+
+// checkAddress returns an error unless an archive has the content address of an info.
+func checkAddress(ctx context.Context, info *store.PathInfo, archive io.Reader) error {
+	var failed error
+	object := &archiveStore{dir: info.Path.Dir(), info: info, archive: archive}
+	err := store.VerifyPaths(ctx, object, []storepath.Path{info.Path}, &store.VerifyOptions{NoTrust: true}, func(v *store.PathVerdict) {
+		failed = errors.Join(v.Err, v.Modified)
+	})
+	return cmp.Or(err, failed)
+}
+
+// An archiveStore is a store that has nothing but one archive.
+type archiveStore struct {
+	store.Store
+	dir     storepath.Dir
+	info    *store.PathInfo
+	archive io.Reader
+}
+
+func (s *archiveStore) Dir() storepath.Dir { return s.dir }
+
+func (s *archiveStore) QueryPathInfo(context.Context, storepath.Path) (*store.PathInfo, error) {
+	return s.info, nil
+}
+
+func (s *archiveStore) NARFromPath(context.Context, storepath.Path) (io.ReadCloser, error) {
+	return io.NopCloser(s.archive), nil
+}
