@@ -101,7 +101,7 @@ func (d *lzma) start(in *[chunkSpace]byte) bool {
 	return in[0] == 0
 }
 
-// runGeneric is run in Go, for the processors without assembly.
+// runGeneric implements run in Go, for processors without assembly.
 func (d *lzma) runGeneric(w *window, limit, end uint) bool {
 	rc, state, buf, pos, prev := d.rc, d.state, w.buf, w.pos, w.last()
 	for pos < limit && rc.pos <= end {
