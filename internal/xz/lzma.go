@@ -91,7 +91,7 @@ func (d *lzma) setProperties(b byte) bool {
 	if lc+lp > 4 {
 		return false
 	}
-	d.lc, d.literalMask, d.posMask = uint32(lc), 1<<lp-1, 1<<pb-1
+	d.lc, d.literalMask, d.posMask = uint32(lc), 0x100<<lp-0x100>>lc, 1<<pb-1
 	return true
 }
 
@@ -101,15 +101,14 @@ func (d *lzma) start(in *[chunkSpace]byte) bool {
 	return in[0] == 0
 }
 
-// run decodes symbols until the window is filled to limit or more, or until more than end bytes of the input are used. It
-// returns false if a distance goes beyond the window.
-func (d *lzma) run(w *window, limit, end uint) bool {
+// runGeneric implements run in Go, for processors without assembly.
+func (d *lzma) runGeneric(w *window, limit, end uint) bool {
 	rc, state, buf, pos, prev := d.rc, d.state, w.buf, w.pos, w.last()
 	for pos < limit && rc.pos <= end {
 		posState := uint32(pos) & d.posMask & (posStates - 1)
 		var bit bool
 		if rc, bit = rc.bit(&d.match[state][posState]); !bit {
-			context := (uint32(pos)&d.literalMask<<d.lc + prev>>(8-d.lc)) & (maxLiterals - 1)
+			context := (uint32(pos)<<8 + prev) & d.literalMask << d.lc >> 8 & (maxLiterals - 1)
 			probs := (*[literalProbs]prob)(d.literal[context*literalProbs:])
 			if state < literalState {
 				rc, prev = rc.literal(probs)

@@ -13,7 +13,7 @@ const (
 
 const (
 	maxChunk   = 1 << 16 // bytes of a compressed chunk
-	maxSymbol  = 32      // bytes of a symbol, rounded up
+	maxSymbol  = 64      // bits of a symbol, rounded up; a bit takes at most one byte
 	chunkSpace = maxChunk + maxSymbol
 )
 
