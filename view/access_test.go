@@ -61,6 +61,9 @@ func TestHost(t *testing.T) {
 	for host, want := range map[string]int{
 		"127.0.0.1:8080": 200, "localhost:8080": 200, "LOCALHOST:8080": 200,
 		"127.0.0.1": 421, "127.0.0.1:8081": 421, "evil.example:8080": 421, "127.0.0.1:8080.evil.example": 421, "": 421,
+		"localhost.:8080": 421, "127.0.0.1.:8080": 421, "localhost:8080.": 421, "127.0.0.1:08080": 421, "127.0.0.1:8080:80": 421,
+		"[::1]:8080": 421, "[::ffff:127.0.0.1]:8080": 421, "127.1:8080": 421, "2130706433:8080": 421, "0.0.0.0:8080": 421,
+		"127.0.0.1:8080@evil.example": 421, "evil.example@127.0.0.1:8080": 421, "127.0.0.1:8080, evil.example": 421, ":8080": 421,
 	} {
 		for _, path := range []string{"/", "/app.js", "/api/summary", "/api/closure"} {
 			if w := send(h, "GET", path, "", "Host", host, "Authorization", "Bearer "+bearer); w.Code != want {
@@ -194,6 +197,26 @@ func TestOptions(t *testing.T) {
 	for _, wrong := range []string{"", "127.0.0.1:8080", "http://", "ftp://host", "http://host/", "http://host/path", "http://user@host"} {
 		if _, err := view.New(t.Context(), memstore.New(nil), &view.Options{Origin: wrong}); err == nil {
 			t.Errorf("the origin %q is accepted", wrong)
+		}
+	}
+}
+
+// A host with the default port of the scheme, or without a port, is the same host. A host with two ports is none.
+func TestHostPorts(t *testing.T) {
+	for origin, hosts := range map[string]map[string]int{
+		"http://[::1]:80":     {"[::1]": 200, "[::1]:80": 200, "[::1]:443": 421, "::1": 421, "[::1]:80:80": 421, "[::1]:8080": 421},
+		"https://host:443":    {"host": 200, "host:443": 200, "HOST": 200, "host:80": 421, "host:443:443": 421, "host.": 421},
+		"https://host:8080":   {"host:8080": 200, "host": 421, "host:443": 421, "host:8080:443": 421},
+		"http://127.0.0.1:81": {"127.0.0.1:81": 200, "127.0.0.1": 421, "127.0.0.1:81:80": 421},
+	} {
+		h, err := view.New(t.Context(), memstore.New(nil), &view.Options{Origin: origin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range hosts {
+			if w := send(h, "GET", "/", "", "Host", host); w.Code != want {
+				t.Errorf("%s with the host %q: %d, expected %d", origin, host, w.Code, want)
+			}
 		}
 	}
 }
