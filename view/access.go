@@ -103,7 +103,7 @@ func (a *access) checkBearer(r *http.Request) error {
 	return nil
 }
 
-var errNoBearer = &statusError{http.StatusUnauthorized, "this page was not opened with an address that 'pix view' has printed, or the program has ended since"}
+var errNoBearer = &statusError{http.StatusUnauthorized, "this page has no right to read the store: open an address that its program prints, which is valid once"}
 
 func (a *access) newToken() string {
 	a.mu.Lock()

@@ -16,7 +16,7 @@ export const graph: View = {
   available: (context) => context.summary.hasClosure,
   async show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): Promise<void> {
     const { closure } = context;
-    const selected = route.path === "" ? -1 : closure.find(route.path);
+    const selected = route.path === "" ? -1 : closure.require(route.path);
     const canvas = h("canvas", { tabindex: 0, role: "application", "aria-label": "Graph of all paths. Arrow keys move it, plus and minus zoom, 0 shows all of it." });
     const labels = h("canvas", { class: "labels", "aria-hidden": true });
     const card = h("div", { class: "card", role: "status" });
