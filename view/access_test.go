@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -217,6 +218,43 @@ func TestHostPorts(t *testing.T) {
 			if w := send(h, "GET", "/", "", "Host", host); w.Code != want {
 				t.Errorf("%s with the host %q: %d, expected %d", origin, host, w.Code, want)
 			}
+		}
+	}
+}
+
+// A request that no browser sends is refused like any other: without a Host, with two, with the host in the first line, or as
+// the preface of another protocol.
+func TestRawRequests(t *testing.T) {
+	h := newHandler(t)
+	bearer := bearerOf(t, h)
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	rest := "Authorization: Bearer " + bearer + "\r\nConnection: close\r\n\r\n"
+	for request, want := range map[string]string{
+		"GET /api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                                             "200",
+		"GET /api/summary HTTP/1.0\r\n" + rest:                                                                     "421",
+		"GET /api/summary HTTP/1.1\r\n" + rest:                                                                     "400",
+		"GET /api/summary HTTP/1.1\r\nHost:\r\n" + rest:                                                            "421",
+		"GET /api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nHost: evil.example\r\n" + rest:                       "400",
+		"GET http://evil.example/api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                          "421",
+		"GET http://evil.example@127.0.0.1:8081/api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:           "421",
+		"GET /api/builds HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + rest: "403",
+		"CONNECT 127.0.0.1:8080 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                                       "4",
+	} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(conn, answer); err != nil {
+			t.Errorf("%.80q: %v", request, err)
+		}
+		conn.Close()
+		if _, status, _ := strings.Cut(string(answer), " "); !strings.HasPrefix(status, want) {
+			t.Errorf("%.80q: %s, expected %s", request, status, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -120,10 +121,14 @@ func NewDocs(opts *Options) (*Handler, error) {
 
 // load loads the closure of the roots, or of the whole store.
 func load(ctx context.Context, s store.Store, roots []storepath.Path) (*closure.Closure, error) {
-	if len(roots) == 0 {
-		return closure.LoadAll(ctx, s)
+	if len(roots) > 0 {
+		return closure.Load(ctx, s, roots...)
 	}
-	return closure.Load(ctx, s, roots...)
+	c, err := closure.LoadAll(ctx, s)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("%w: name the paths to show", err)
+	}
+	return c, err
 }
 
 // NewToken returns a token that the page exchanges, once, for the right to read. Put it into the fragment of the address:
