@@ -308,7 +308,7 @@ class Graph {
 function explanation(closure: Closure): string {
   const most = mostReferrers(closure);
   const some = countLines(closure, most) < closure.referenceCount ? ` Lines to paths that more than ${count(most)} others need are left out until you select one of both ends.` : "";
-  return `Each point is a path; its area is its size. A path is to the right of every path that needs it.${some} Select a path to see everything that it needs, and everything that needs it.`;
+  return `Each point is a path; its area is its size. A path is to the right of every path that needs it.${some} Select a path to see everything that it needs in blue, and everything that needs it in orange.`;
 }
 
 // mostReferrers returns the number of referrers up to which the lines to a path are drawn.
