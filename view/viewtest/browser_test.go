@@ -3,8 +3,6 @@ package viewtest
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -59,18 +57,6 @@ func serve(t testing.TB, s store.Store, roots ...storepath.Path) *server {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	return &server{srv, h}
-}
-
-// restart serves a handler at the address of a server that was closed.
-func (s *server) restart(t testing.TB, address string, h *view.Handler) {
-	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Server = &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
-	s.Start()
-	t.Cleanup(s.Server.Close)
 }
 
 // address returns an address that opens the page once.
