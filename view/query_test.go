@@ -20,7 +20,7 @@ import (
 	"pix/view"
 )
 
-// A slowStore has archives that never end. It counts the ones that are being read.
+// A slowStore has archives that never end. It reports when the reading of one begins and ends.
 type slowStore struct {
 	*memstore.Store
 	reads chan string // has "begin" and "end" for each archive

@@ -42,8 +42,8 @@ var controls = []string{"button", "link", "textbox", "searchbox", "combobox", "l
 // unnamed may have no name: their contents say it.
 var unnamed = []string{"group", "list"}
 
-// Every control has a name and can be reached with keys, the page of the navigation and the headers of tables are marked, and texts have the contrast that WCAG
-// asks for, in both colour schemes.
+// Every control has a name and can be reached with keys, the current view and the headers of tables are marked, and texts have the
+// contrast that WCAG asks for, in both colour schemes.
 func TestAccessibility(t *testing.T) {
 	small := newSmall(t)
 	small.SetBuild("buildPhase")
