@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"iter"
 	"slices"
 
 	"pix/nar"
@@ -98,30 +99,56 @@ type Mention struct {
 // FindReferences reads the archive of an object from s and returns the files that contain the hash part of ref, and
 // the symlinks whose target contains it.
 func FindReferences(ctx context.Context, s store.Store, object, ref storepath.Path) ([]Mention, error) {
-	archive, err := store.ReadNAR(ctx, s, object)
-	if err != nil {
-		return nil, err
-	}
-	defer archive.Close()
-	r := nar.NewReader(archive)
 	var mentions []Mention
-	for entry, err := range r.All() {
+	for m, err := range Mentions(ctx, s, object, ref) {
 		if err != nil {
 			return nil, err
 		}
-		scanner := nar.NewRefScanner([]storepath.Path{ref})
-		switch entry.Kind {
-		case nar.Regular:
-			if _, err := io.Copy(scanner, r); err != nil {
-				return nil, err
-			}
-		case nar.Symlink:
-			io.WriteString(scanner, entry.Target)
+		mentions = append(mentions, m)
+	}
+	return mentions, nil
+}
+
+// Mentions is like [FindReferences], and yields each mention when it is found. An error is the last element. The store
+// verifies an archive at its end, so all mentions are certain only after the loop has ended without an error.
+func Mentions(ctx context.Context, s store.Store, object, ref storepath.Path) iter.Seq2[Mention, error] {
+	return func(yield func(Mention, error) bool) {
+		archive, err := store.ReadNAR(ctx, s, object)
+		if err != nil {
+			yield(Mention{}, err)
+			return
 		}
-		if len(scanner.Found()) > 0 {
-			mentions = append(mentions, Mention{r.Path(), entry.Target})
+		defer archive.Close()
+		r := nar.NewReader(archive)
+		for entry, err := range r.All() {
+			isMentioned := false
+			if err == nil {
+				isMentioned, err = hasReference(r, entry, ref)
+			}
+			if err != nil {
+				yield(Mention{}, err)
+				return
+			}
+			if isMentioned && !yield(Mention{r.Path(), entry.Target}, nil) {
+				return
+			}
+		}
+		if _, err := io.Copy(io.Discard, archive); err != nil {
+			yield(Mention{}, err)
 		}
 	}
-	_, err = io.Copy(io.Discard, archive) // the store verifies the archive at its end
-	return mentions, err
+}
+
+// hasReference reports whether an entry of an archive contains the hash part of ref.
+func hasReference(r *nar.Reader, entry nar.Entry, ref storepath.Path) (bool, error) {
+	scanner := nar.NewRefScanner([]storepath.Path{ref})
+	switch entry.Kind {
+	case nar.Regular:
+		if _, err := io.Copy(scanner, r); err != nil {
+			return false, err
+		}
+	case nar.Symlink:
+		io.WriteString(scanner, entry.Target)
+	}
+	return len(scanner.Found()) > 0, nil
 }

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/yuin/goldmark/ast"
+	extast "github.com/yuin/goldmark/extension/ast"
 )
 
 // A Match is a section that a search has found.
@@ -152,23 +155,65 @@ func hasSequence(text, query []string) bool {
 	return false
 }
 
-// excerpt returns the words of a section around the place with the most words of the query.
+// excerpt returns the words of a section around the place with the most words of the query. Sentences explain more than code, so
+// a line of code is chosen only if no sentence has a word of the query.
 func excerpt(s Section, query []string) string {
-	text := Text(&Page{Markdown: strings.TrimPrefix(s.Markdown, headingLine(s))}, &TextOptions{Columns: 1 << 20})
-	best, most := "", -1
-	for line := range strings.Lines(text) {
-		line = strings.Join(strings.Fields(line), " ")
-		n := 0
+	sentences, code := linesOf(strings.TrimPrefix(s.Markdown, headingLine(s)))
+	best, n := bestLine(sentences, query)
+	if line, inCode := bestLine(code, query); n == 0 && inCode > 0 || best == "" {
+		best = line
+	}
+	return around(best, query)
+}
+
+// bestLine returns the line with the most words of the query, and their number. It is the first line if no line has one.
+func bestLine(lines, query []string) (best string, most int) {
+	for i, line := range lines {
+		words, n := wordsOf(line), 0
 		for _, q := range query {
-			if slices.ContainsFunc(wordsOf(line), func(w string) bool { return matches(w, q) }) {
+			if slices.ContainsFunc(words, func(w string) bool { return matches(w, q) }) {
 				n++
 			}
 		}
-		if line != "" && n > most {
+		if i == 0 || n > most {
 			best, most = line, n
 		}
 	}
-	return around(best, query)
+	return best, most
+}
+
+// linesOf returns the paragraphs and rows of tables in a Markdown text as lines without markup, and the lines of its code.
+func linesOf(markdown string) (sentences, code []string) {
+	source := []byte(markdown)
+	add := func(to *[]string, line string) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			*to = append(*to, line)
+		}
+	}
+	ast.Walk(parse(source), func(n ast.Node, entering bool) (ast.WalkStatus, error) { // the function returns no error
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		switch n := n.(type) {
+		case *ast.Paragraph, *ast.TextBlock:
+			add(&sentences, plain(n, source))
+		case *extast.TableHeader, *extast.TableRow:
+			var cells []string
+			for cell := n.FirstChild(); cell != nil; cell = cell.NextSibling() {
+				cells = append(cells, plain(cell, source))
+			}
+			add(&sentences, strings.Join(cells, " "))
+		case *ast.FencedCodeBlock, *ast.CodeBlock:
+			for i := range n.Lines().Len() {
+				line := n.Lines().At(i)
+				add(&code, string(line.Value(source)))
+			}
+		default:
+			return ast.WalkContinue, nil
+		}
+		return ast.WalkSkipChildren, nil
+	})
+	return sentences, code
 }
 
 // headingLine returns the first line of a section.

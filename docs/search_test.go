@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestSearch(t *testing.T) {
 			if found < 0 && m.Page.Name == c.page {
 				found = i
 			}
-			if strings.ContainsAny(m.Excerpt, "\n\x1b") || len([]rune(m.Excerpt)) > 250 {
+			if strings.ContainsAny(m.Excerpt, "`\n\x1b") || len([]rune(m.Excerpt)) > 250 {
 				t.Errorf("%q: the excerpt is %q", c.query, m.Excerpt)
 			}
 		}
@@ -49,5 +50,26 @@ func TestSearch(t *testing.T) {
 		if m := docs.Search(nothing); len(m) != 0 {
 			t.Errorf("%q finds %d sections", nothing, len(m))
 		}
+	}
+}
+
+// An excerpt is a sentence without markup. It is code only if no sentence has a word of the query.
+func TestExcerpt(t *testing.T) {
+	const output = "finding garbage collector roots"
+	found := 0
+	for _, m := range docs.Search("garbage collect roots") {
+		if strings.Contains(m.Section.Markdown, output) && strings.Contains(m.Section.Markdown, "garbage.") {
+			found++
+			if strings.Contains(m.Excerpt, output) {
+				t.Errorf("%s#%s: the excerpt is %q", m.Page.Name, m.Section.Anchor, m.Excerpt)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no section has sentences and this output")
+	}
+	inCode := slices.ContainsFunc(docs.Search("nix-cache-info StoreDir"), func(m docs.Match) bool { return strings.Contains(m.Excerpt, "StoreDir:") })
+	if !inCode {
+		t.Error("code has no excerpt")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -42,12 +43,18 @@ func newAccess(opts *Options) (*access, error) {
 	return a, nil
 }
 
-// withoutDefaultPort returns a host without its port, if that is the default one of the scheme.
+// withoutDefaultPort returns a host without its port, if that is the default one of the scheme. A host with two ports is no host,
+// so it stays as it is.
 func (a *access) withoutDefaultPort(host string) string {
+	byDefault := "80"
 	if a.scheme == "https" {
-		return strings.TrimSuffix(host, ":443")
+		byDefault = "443"
 	}
-	return strings.TrimSuffix(host, ":80")
+	_, port, err := net.SplitHostPort(host)
+	if err != nil || port != byDefault {
+		return host
+	}
+	return strings.TrimSuffix(host, ":"+port)
 }
 
 // isHost reports whether a host is a name of this server.
@@ -96,7 +103,7 @@ func (a *access) checkBearer(r *http.Request) error {
 	return nil
 }
 
-var errNoBearer = &statusError{http.StatusUnauthorized, "this page was not opened with an address that 'pix view' has printed, or the program has ended since"}
+var errNoBearer = &statusError{http.StatusUnauthorized, "this page has no right to read the store: open an address that its program prints, which is valid once"}
 
 func (a *access) newToken() string {
 	a.mu.Lock()

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,6 +62,9 @@ func TestHost(t *testing.T) {
 	for host, want := range map[string]int{
 		"127.0.0.1:8080": 200, "localhost:8080": 200, "LOCALHOST:8080": 200,
 		"127.0.0.1": 421, "127.0.0.1:8081": 421, "evil.example:8080": 421, "127.0.0.1:8080.evil.example": 421, "": 421,
+		"localhost.:8080": 421, "127.0.0.1.:8080": 421, "localhost:8080.": 421, "127.0.0.1:08080": 421, "127.0.0.1:8080:80": 421,
+		"[::1]:8080": 421, "[::ffff:127.0.0.1]:8080": 421, "127.1:8080": 421, "2130706433:8080": 421, "0.0.0.0:8080": 421,
+		"127.0.0.1:8080@evil.example": 421, "evil.example@127.0.0.1:8080": 421, "127.0.0.1:8080, evil.example": 421, ":8080": 421,
 	} {
 		for _, path := range []string{"/", "/app.js", "/api/summary", "/api/closure"} {
 			if w := send(h, "GET", path, "", "Host", host, "Authorization", "Bearer "+bearer); w.Code != want {
@@ -194,6 +198,63 @@ func TestOptions(t *testing.T) {
 	for _, wrong := range []string{"", "127.0.0.1:8080", "http://", "ftp://host", "http://host/", "http://host/path", "http://user@host"} {
 		if _, err := view.New(t.Context(), memstore.New(nil), &view.Options{Origin: wrong}); err == nil {
 			t.Errorf("the origin %q is accepted", wrong)
+		}
+	}
+}
+
+// A host with the default port of the scheme, or without a port, is the same host. A host with two ports is none.
+func TestHostPorts(t *testing.T) {
+	for origin, hosts := range map[string]map[string]int{
+		"http://[::1]:80":     {"[::1]": 200, "[::1]:80": 200, "[::1]:443": 421, "::1": 421, "[::1]:80:80": 421, "[::1]:8080": 421},
+		"https://host:443":    {"host": 200, "host:443": 200, "HOST": 200, "host:80": 421, "host:443:443": 421, "host.": 421},
+		"https://host:8080":   {"host:8080": 200, "host": 421, "host:443": 421, "host:8080:443": 421},
+		"http://127.0.0.1:81": {"127.0.0.1:81": 200, "127.0.0.1": 421, "127.0.0.1:81:80": 421},
+	} {
+		h, err := view.New(t.Context(), memstore.New(nil), &view.Options{Origin: origin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range hosts {
+			if w := send(h, "GET", "/", "", "Host", host); w.Code != want {
+				t.Errorf("%s with the host %q: %d, expected %d", origin, host, w.Code, want)
+			}
+		}
+	}
+}
+
+// A request that no browser sends is refused like any other: without a Host, with two, with the host in the first line, or as
+// the preface of another protocol.
+func TestRawRequests(t *testing.T) {
+	h := newHandler(t)
+	bearer := bearerOf(t, h)
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	rest := "Authorization: Bearer " + bearer + "\r\nConnection: close\r\n\r\n"
+	for request, want := range map[string]string{
+		"GET /api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                                             "200",
+		"GET /api/summary HTTP/1.0\r\n" + rest:                                                                     "421",
+		"GET /api/summary HTTP/1.1\r\n" + rest:                                                                     "400",
+		"GET /api/summary HTTP/1.1\r\nHost:\r\n" + rest:                                                            "421",
+		"GET /api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nHost: evil.example\r\n" + rest:                       "400",
+		"GET http://evil.example/api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                          "421",
+		"GET http://evil.example@127.0.0.1:8081/api/summary HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:           "421",
+		"GET /api/builds HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" + rest: "403",
+		"CONNECT 127.0.0.1:8080 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n" + rest:                                       "4",
+	} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(conn, answer); err != nil {
+			t.Errorf("%.80q: %v", request, err)
+		}
+		conn.Close()
+		if _, status, _ := strings.Cut(string(answer), " "); !strings.HasPrefix(status, want) {
+			t.Errorf("%.80q: %s, expected %s", request, status, want)
 		}
 	}
 }

@@ -296,6 +296,36 @@ func TestCycle(t *testing.T) {
 	}
 }
 
+// Of a path that thousands need, the neighbours are few, with the number of the others.
+func TestManyReferrers(t *testing.T) {
+	const referrers = 5000
+	libc := numbered(t, "glibc")
+	s := &infosStore{Store: memstore.New(nil), infos: []*store.PathInfo{{Path: libc, NARSize: 1}}}
+	for i := range referrers {
+		s.infos = append(s.infos, &store.PathInfo{Path: numbered(t, fmt.Sprint("x", i)), NARSize: uint64(i), References: []storepath.Path{libc}})
+	}
+	_, get := newClient(t, s)
+	_, body := get("neighbourhood?path=" + string(libc) + "&up=3&down=3")
+	var graph struct {
+		Vertices []struct {
+			Path          string
+			MoreReferrers int
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &graph); err != nil {
+		t.Fatal(err)
+	}
+	more := -1
+	for _, v := range graph.Vertices {
+		if v.Path == libc.Base() {
+			more = v.MoreReferrers
+		}
+	}
+	if n := len(graph.Vertices); n != 17 || more != referrers-16 {
+		t.Errorf("%d vertices, and %d more referrers", n, more)
+	}
+}
+
 // An infosStore lists infos that no store would accept.
 type infosStore struct {
 	*memstore.Store

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"pix/closure"
+	"pix/storepath"
 )
 
 // A diffJSON lists the differences of two closures. Its members with the same names as in the output of
@@ -26,22 +27,14 @@ type packageDiffJSON struct {
 	IsRebuild   bool     `json:"isRebuild"`
 }
 
-// serveCompare answers with the differences of the closures of two paths, which need not be on the page.
-func (h *Handler) serveCompare(w http.ResponseWriter, r *http.Request) error {
-	before, after, err := h.twoPaths(r, "before", "after")
-	if err != nil {
-		return err
-	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
+// compare answers with the differences of the closures of two paths, which need not be on the page.
+func (h *Handler) compare(r *http.Request, paths []storepath.Path) (any, error) {
+	before, after := paths[0], paths[1]
 	both, err := closure.Load(r.Context(), h.store, before, after) // in one pass, because they usually share most paths
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeJSON(w, r, newDiffJSON(closure.Compare(both.Of(before), both.Of(after))))
+	return newDiffJSON(closure.Compare(both.Of(before), both.Of(after))), nil
 }
 
 func newDiffJSON(d *closure.Diff) *diffJSON {

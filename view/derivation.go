@@ -15,26 +15,17 @@ type derivationJSON struct {
 	Derivation json.RawMessage `json:"derivation"`
 }
 
-// serveDerivation answers with a derivation: the path itself, or the one that has built it.
-func (h *Handler) serveDerivation(w http.ResponseWriter, r *http.Request) error {
-	path, err := h.pathParameter(r, "path")
+// derivation answers with a derivation: the path itself, or the one that has built it.
+func (h *Handler) derivation(r *http.Request, paths []storepath.Path) (any, error) {
+	drv, err := h.derivationOf(r.Context(), paths[0])
 	if err != nil {
-		return err
-	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
-	drv, err := h.derivationOf(r.Context(), path)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	d, err := store.ReadDerivation(r.Context(), h.store, drv)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeJSON(w, r, derivationJSON{drv, d.AppendShow(nil, "")})
+	return derivationJSON{drv, d.AppendShow(nil, "")}, nil
 }
 
 // derivationOf returns the derivation of a path, as the verbs about derivations choose it.

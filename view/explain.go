@@ -9,31 +9,18 @@ import (
 	"pix/storepath"
 )
 
-// serveExplain answers with the computation of a path, or of its signatures if the parameter about says so, in the form of
+// explain answers with the computation of a path, or of its signatures if the parameter about says so, in the form of
 // 'pix explain --json'.
-func (h *Handler) serveExplain(w http.ResponseWriter, r *http.Request) error {
-	path, err := h.pathParameter(r, "path")
-	if err != nil {
-		return err
-	}
+func (h *Handler) explain(r *http.Request, paths []storepath.Path) (any, error) {
 	explainer := h.explainPath
 	switch r.URL.Query().Get("about") {
 	case "", "path":
 	case "signatures":
 		explainer = h.explainSignatures
 	default:
-		return &statusError{http.StatusBadRequest, "the parameter about is neither path nor signatures"}
+		return nil, &statusError{http.StatusBadRequest, "the parameter about is neither path nor signatures"}
 	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
-	e, err := explainer(r.Context(), path)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r, e)
+	return explainer(r.Context(), paths[0])
 }
 
 // explainSignatures explains the signatures of a path.

@@ -70,37 +70,25 @@ func numberParameter(r *http.Request, name string, byDefault, most int) (int, er
 	return n, nil
 }
 
-// serveNeighbourhood answers with the graph around a path.
-func (h *Handler) serveNeighbourhood(w http.ResponseWriter, r *http.Request) error {
-	path, err := h.pathParameter(r, "path")
-	if err != nil {
-		return err
-	}
+// neighbourhood answers with the graph around a path.
+func (h *Handler) neighbourhood(r *http.Request, paths []storepath.Path) (any, error) {
 	up, err := numberParameter(r, "up", 1, maxDepth)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	down, err := numberParameter(r, "down", 1, maxDepth)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	most, err := numberParameter(r, "most", 16, maxPerLevel)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
+	path := paths[0]
 	if _, ok := h.contents.Get(path); !ok {
-		return &store.NotFoundError{Path: path}
+		return nil, &store.NotFoundError{Path: path}
 	}
-	graph, err := newGraphJSON(r.Context(), h.contents.Around(path, closure.AroundOptions{Up: up, Down: down, Most: most}))
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r, graph)
+	return newGraphJSON(r.Context(), h.contents.Around(path, closure.AroundOptions{Up: up, Down: down, Most: most}))
 }
 
 // maxDrawn is the largest number of paths in the graph of all chains.
@@ -115,21 +103,13 @@ type whyJSON struct {
 	Graph      *graphJSON `json:"graph"`
 }
 
-// serveWhy answers with the chains of references from one path to another.
-func (h *Handler) serveWhy(w http.ResponseWriter, r *http.Request) error {
-	from, to, err := h.twoPaths(r, "from", "to")
-	if err != nil {
-		return err
-	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
+// why answers with the chains of references from one path to another.
+func (h *Handler) why(r *http.Request, paths []storepath.Path) (any, error) {
+	from, to := paths[0], paths[1]
 	j := whyJSON{Chain: append([]storepath.Path{}, h.contents.Why(from, to)...)}
 	part, err := between(h.contents.Closure, from, to)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	j.Paths = part.Len()
 	for _, o := range part.All() {
@@ -137,10 +117,10 @@ func (h *Handler) serveWhy(w http.ResponseWriter, r *http.Request) error {
 	}
 	if j.Paths > 0 && j.Paths <= maxDrawn {
 		if j.Graph, err = newGraphJSON(r.Context(), &closure.Surroundings{Closure: part}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return writeJSON(w, r, j)
+	return j, nil
 }
 
 // between returns the paths and the references on all chains from one path to another.

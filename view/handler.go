@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -40,7 +41,7 @@ type Handler struct {
 	routes   map[string]route
 	trusted  signature.KeySet
 	contents *contents
-	work     chan struct{} // the requests that compute or read much
+	work     workers       // the queries that run
 	streams  chan struct{} // the open streams of builds
 }
 
@@ -73,7 +74,7 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 	}
 	h := &Handler{
 		store: s, name: opts.Name, access: access, trusted: opts.TrustedKeys, contents: newContents(s.Dir(), c, opts.Roots),
-		work: make(chan struct{}, maxWork), streams: make(chan struct{}, maxStreams),
+		work: make(workers, maxWork), streams: make(chan struct{}, maxStreams),
 	}
 	h.routes = map[string]route{
 		"session":       {method: http.MethodPost, public: true, serve: h.serveSession},
@@ -81,14 +82,14 @@ func New(ctx context.Context, s store.Store, opts *Options) (*Handler, error) {
 		"closure":       {method: http.MethodGet, serve: h.serveClosure},
 		"sizes":         {method: http.MethodGet, serve: h.serveSizes},
 		"layout":        {method: http.MethodGet, serve: h.serveLayout},
-		"path":          {method: http.MethodGet, serve: h.servePath},
-		"mentions":      {method: http.MethodGet, serve: h.serveMentions},
-		"neighbourhood": {method: http.MethodGet, serve: h.serveNeighbourhood},
-		"why":           {method: http.MethodGet, serve: h.serveWhy},
-		"roots":         {method: http.MethodGet, serve: h.serveRoots},
-		"compare":       {method: http.MethodGet, serve: h.serveCompare},
-		"derivation":    {method: http.MethodGet, serve: h.serveDerivation},
-		"explain":       {method: http.MethodGet, serve: h.serveExplain},
+		"path":          {method: http.MethodGet, serve: h.query(h.path, "path")},
+		"mentions":      {method: http.MethodGet, serve: h.query(h.mentions, "from", "to")},
+		"neighbourhood": {method: http.MethodGet, serve: h.query(h.neighbourhood, "path")},
+		"why":           {method: http.MethodGet, serve: h.query(h.why, "from", "to")},
+		"roots":         {method: http.MethodGet, serve: h.query(h.roots, "path")},
+		"compare":       {method: http.MethodGet, serve: h.query(h.compare, "before", "after")},
+		"derivation":    {method: http.MethodGet, serve: h.query(h.derivation, "path")},
+		"explain":       {method: http.MethodGet, serve: h.query(h.explain, "path")},
 		"builds":        {method: http.MethodGet, strict: true, serve: h.serveBuilds},
 		"docs":          {method: http.MethodGet, serve: h.serveDocs},
 	}
@@ -120,10 +121,14 @@ func NewDocs(opts *Options) (*Handler, error) {
 
 // load loads the closure of the roots, or of the whole store.
 func load(ctx context.Context, s store.Store, roots []storepath.Path) (*closure.Closure, error) {
-	if len(roots) == 0 {
-		return closure.LoadAll(ctx, s)
+	if len(roots) > 0 {
+		return closure.Load(ctx, s, roots...)
 	}
-	return closure.Load(ctx, s, roots...)
+	c, err := closure.LoadAll(ctx, s)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("%w: name the paths to show", err)
+	}
+	return c, err
 }
 
 // NewToken returns a token that the page exchanges, once, for the right to read. Put it into the fragment of the address:
@@ -178,14 +183,4 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return route.serve(w, r)
-}
-
-// begin waits until few other requests compute or read much. The caller calls end.
-func (h *Handler) begin(ctx context.Context) (end func(), err error) {
-	select {
-	case h.work <- struct{}{}:
-		return func() { <-h.work }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }

@@ -2,7 +2,6 @@ package view
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"pix/closure"
@@ -10,38 +9,17 @@ import (
 	"pix/storepath"
 )
 
-// pathParameter returns the store path in a parameter of a request.
-func (h *Handler) pathParameter(r *http.Request, name string) (storepath.Path, error) {
-	path, err := h.store.Dir().Parse(r.URL.Query().Get(name))
+// path answers with the path info, in the form of 'nix path-info --json'.
+func (h *Handler) path(r *http.Request, paths []storepath.Path) (any, error) {
+	info, err := h.store.QueryPathInfo(r.Context(), paths[0])
 	if err != nil {
-		return "", &statusError{http.StatusBadRequest, fmt.Sprintf("the parameter %s: %v", name, err)}
-	}
-	return path, nil
-}
-
-// twoPaths returns the store paths in two parameters.
-func (h *Handler) twoPaths(r *http.Request, first, second string) (a, b storepath.Path, err error) {
-	if a, err = h.pathParameter(r, first); err == nil {
-		b, err = h.pathParameter(r, second)
-	}
-	return a, b, err
-}
-
-// servePath answers with the path info, in the form of 'nix path-info --json'.
-func (h *Handler) servePath(w http.ResponseWriter, r *http.Request) error {
-	path, err := h.pathParameter(r, "path")
-	if err != nil {
-		return err
-	}
-	info, err := h.store.QueryPathInfo(r.Context(), path)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := store.PathInfoJSON{Version: 1}.Marshal(info)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeJSON(w, r, json.RawMessage(text))
+	return json.RawMessage(text), nil
 }
 
 // maxMentions is the largest number of files that are listed for a reference.
@@ -58,24 +36,18 @@ type mentionJSON struct {
 	Target string `json:"target"` // of a symlink, or ""
 }
 
-// serveMentions reads the archive of a path, and answers with the files that contain the reference to another one.
-func (h *Handler) serveMentions(w http.ResponseWriter, r *http.Request) error {
-	from, to, err := h.twoPaths(r, "from", "to")
-	if err != nil {
-		return err
+// mentions reads the archive of a path, and answers with the files that contain the reference to another one.
+func (h *Handler) mentions(r *http.Request, paths []storepath.Path) (any, error) {
+	j := mentionsJSON{Mentions: []mentionJSON{}}
+	for m, err := range closure.Mentions(r.Context(), h.store, paths[0], paths[1]) {
+		switch {
+		case err != nil:
+			return nil, err
+		case len(j.Mentions) < maxMentions:
+			j.Mentions = append(j.Mentions, mentionJSON{"/" + m.File, m.Target})
+		default:
+			j.More++
+		}
 	}
-	end, err := h.begin(r.Context())
-	if err != nil {
-		return err
-	}
-	defer end()
-	found, err := closure.FindReferences(r.Context(), h.store, from, to)
-	if err != nil {
-		return err
-	}
-	j := mentionsJSON{Mentions: []mentionJSON{}, More: max(0, len(found)-maxMentions)}
-	for _, m := range found[:len(found)-j.More] {
-		j.Mentions = append(j.Mentions, mentionJSON{"/" + m.File, m.Target})
-	}
-	return writeJSON(w, r, j)
+	return j, nil
 }

@@ -29,26 +29,17 @@ type rootJSON struct {
 // maxRoots is the largest number of roots that are listed.
 const maxRoots = 1000
 
-// serveRoots answers with the roots that keep a path.
-func (h *Handler) serveRoots(w http.ResponseWriter, r *http.Request) error {
-	path, err := h.pathParameter(r, "path")
+// roots answers with the roots that keep a path.
+func (h *Handler) roots(r *http.Request, paths []storepath.Path) (any, error) {
+	liveness, err := store.ExplainLiveness(r.Context(), h.store, paths[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	end, err := h.begin(r.Context())
+	roots, err := store.RootsOf(r.Context(), h.store, paths[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer end()
-	liveness, err := store.ExplainLiveness(r.Context(), h.store, path)
-	if err != nil {
-		return err
-	}
-	roots, err := store.RootsOf(r.Context(), h.store, path)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, r, newLivenessJSON(liveness, roots))
+	return newLivenessJSON(liveness, roots), nil
 }
 
 func newLivenessJSON(l *store.Liveness, roots []store.Root) *livenessJSON {

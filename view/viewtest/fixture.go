@@ -133,6 +133,20 @@ func sizeOf(path storepath.Path) uint64 {
 	return 400 + uint64(math.Exp(12.5+2.2*random.NormFloat64()))
 }
 
+// Unrelated returns a store of n paths without references. All of them have the same size, except the first one, which is large.
+func Unrelated(n int) *Fixture {
+	infos := make([]*store.PathInfo, n)
+	for i := range n {
+		path, err := storepath.DefaultDir.ParseBase(fmt.Sprintf("%032d-unrelated-%d", i, i))
+		if err != nil {
+			panic(err) // the name is valid
+		}
+		infos[i] = &store.PathInfo{Path: path, NARSize: 1000}
+	}
+	infos[0].NARSize = 10_000_000
+	return newFixture(infos)
+}
+
 // words are parts of names of packages.
 var words = strings.Fields("glibc gcc bash coreutils zlib openssl python perl systemd linux firefox qt gtk glib cairo pango ffmpeg llvm rust go node ruby lua sqlite curl git vim emacs nginx texlive fonts icons mesa vulkan wayland xorg dbus polkit udev")
 

@@ -169,6 +169,13 @@ export class Closure {
     return this.bases[low] === base ? low : -1;
   }
 
+  // require is find for a path in the address of a view, which a user may have typed or kept from another closure.
+  require(path: string): number {
+    const i = this.find(path);
+    if (i < 0) throw new Error(`'${path}' is not in this closure. If the store has it, 'pix view' with this path shows it.`);
+    return i;
+  }
+
   // search returns the paths that contain each word of a text, in any case.
   search(text: string): Int32Array {
     this.lowerNames ??= this.bases.map((base) => base.toLowerCase());

@@ -3,6 +3,17 @@
 
 const bearerKey = "bearer";
 
+// A ServerState says whether the server answers this page: it does; it does not; or it is another one, which does not know the
+// bearer.
+export type ServerState = "answers" | "silent" | "other";
+
+let report: (state: ServerState) => void = () => {};
+
+// onServerState sets the function that gets the state after each request.
+export function onServerState(listener: (state: ServerState) => void): void {
+  report = listener;
+}
+
 // A ServerError is an error that the server has reported.
 export class ServerError extends Error {
   constructor(
@@ -52,8 +63,10 @@ export async function request(path: string, parameters: Record<string, string> =
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ServerError(0, "pix view does not answer; it may have been stopped in its terminal");
+    report("silent");
+    throw new ServerError(0, "the program that serves this page does not answer; it may have been stopped in its terminal");
   }
+  report(response.status === 401 ? "other" : "answers");
   await check(response);
   return response;
 }

@@ -1,4 +1,5 @@
 // The frame around the views: the name of the store, the tabs and the search.
+import { connection } from "./connection.ts";
 import { h, replace } from "./dom.ts";
 import { address, currentRoute, go } from "./route.ts";
 import { count, counted, errorText, size, visible } from "./text.ts";
@@ -37,9 +38,10 @@ export class Shell {
         "header",
         {},
         h("a", { class: "store", href: address(this.views[0]!.name) }, h("strong", {}, visible(summary.name || summary.storeDir)), h("span", { class: "muted" }, facts)),
-        summary.hasClosure && h("div", { class: "search", role: "search" }, this.search),
+        summary.hasClosure && h("div", { class: "search", role: "search", "aria-label": "Paths" }, this.search),
         this.tabs,
       ),
+      this.context.live && connection(() => this.onServerBack()),
       this.main,
     );
     addEventListener("hashchange", () => this.show());
@@ -50,6 +52,11 @@ export class Shell {
       }
     });
     this.show();
+  }
+
+  // onServerBack shows the view again if it failed while the server did not answer.
+  private onServerBack(): void {
+    if (this.main.querySelector("[role=alert]")) this.show();
   }
 
   // onSearch shows the paths that the text finds. The address changes without a new entry in the history for each letter.
@@ -75,6 +82,7 @@ export class Shell {
     this.leave = new AbortController();
     const { signal } = this.leave;
     document.title = `${view.title} \u2013 pix view`;
+    this.main.setAttribute("aria-label", view.title);
     replace(
       this.tabs,
       ...this.views.filter((v) => v.inTabs).map((v) => h("a", { href: address(v.name), "aria-current": v === view ? "page" : undefined }, v.title)),

@@ -38,7 +38,7 @@ export const docs: View = {
       autocomplete: "off",
       value: route.query.get("q") ?? "",
     });
-    replace(main, h("div", { class: "docs" }, h("aside", { class: "docs-side" }, h("div", { role: "search" }, search), contents), article));
+    replace(main, h("div", { class: "docs" }, h("aside", { class: "docs-side" }, h("div", { role: "search", "aria-label": "Documentation" }, search), contents), article));
     const pages = await getJSON<PageJSON[]>("docs", {}, signal);
     replace(contents, ...list(pages, route.path));
     const finder = new Finder(article, pages, signal);

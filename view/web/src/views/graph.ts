@@ -16,7 +16,7 @@ export const graph: View = {
   available: (context) => context.summary.hasClosure,
   async show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): Promise<void> {
     const { closure } = context;
-    const selected = route.path === "" ? -1 : closure.find(route.path);
+    const selected = route.path === "" ? -1 : closure.require(route.path);
     const canvas = h("canvas", { tabindex: 0, role: "application", "aria-label": "Graph of all paths. Arrow keys move it, plus and minus zoom, 0 shows all of it." });
     const labels = h("canvas", { class: "labels", "aria-hidden": true });
     const card = h("div", { class: "card", role: "status" });
@@ -308,7 +308,7 @@ class Graph {
 function explanation(closure: Closure): string {
   const most = mostReferrers(closure);
   const some = countLines(closure, most) < closure.referenceCount ? ` Lines to paths that more than ${count(most)} others need are left out until you select one of both ends.` : "";
-  return `Each point is a path; its area is its size. A path is to the right of every path that needs it.${some} Select a path to see everything that it needs, and everything that needs it.`;
+  return `Each point is a path; its area is its size. A path is to the right of every path that needs it.${some} Select a path to see everything that it needs in blue, and everything that needs it in orange.`;
 }
 
 // mostReferrers returns the number of referrers up to which the lines to a path are drawn.

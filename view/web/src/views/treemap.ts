@@ -20,7 +20,7 @@ export const treemap: View = {
   available: (context) => context.summary.hasClosure,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void {
     const { closure } = context;
-    const named = route.path === "" ? whole : closure.find(route.path);
+    const named = route.path === "" ? whole : closure.require(route.path);
     const top = named === whole && closure.roots.length === 1 && route.path === "" ? closure.roots[0]! : named;
     const frame = h("div", { class: "treemap" });
     replace(
@@ -85,7 +85,7 @@ class Treemap {
     parts.forEach((part, n) => {
       const rect = rects[n]!;
       if (rect.width < 1 || rect.height < 1) return;
-      parent.append(this.element(part, rect, level, part.path === path));
+      parent.append(this.element(part, rect, level, part.count === 0 && part.path === path));
     });
   }
 

@@ -25,4 +25,5 @@ export async function mentions(element: HTMLElement, { closure }: Context, from:
     if (signal.aborted) return;
     replace(element, h("p", { class: "failed" }, errorText(error)));
   }
+  element.scrollIntoView({ block: "nearest" }); // the button may be far below
 }

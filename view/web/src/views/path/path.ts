@@ -26,8 +26,7 @@ export const path: View = {
   available: (context) => context.summary.hasClosure,
   show(main: HTMLElement, context: Context, route: Route, signal: AbortSignal): void | Promise<void> {
     const { closure } = context;
-    const i = closure.find(route.path);
-    if (i < 0) throw new Error(`${route.path} is not in this closure`);
+    const i = closure.require(route.path);
     document.title = `${closure.name(i)} \u2013 pix view`;
     const shown = parts.filter((part) => part.available(context));
     const part = shown.find((p) => p.name === route.query.get("show")) ?? shown[0]!;
