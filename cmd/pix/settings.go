@@ -52,7 +52,7 @@ func (a *app) warnOfConfiguration() {
 		a.warn(text)
 	}
 	if err != nil {
-		a.warn(err.Error())
+		a.warn(errorText(err))
 	}
 }
 
