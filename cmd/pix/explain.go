@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -52,7 +53,8 @@ that are only needed for the build.
 
 --commands prints a shell script that computes each step with coreutils (b3sum for BLAKE3, openssl
 for signatures), and prints the results. The script is safe to run: the bytes of the explained
-object are escaped, so they cannot run a command. Long texts are cut, except with --full, --json and
+object are escaped, so they cannot run a command. It begins with the contents of an object if its
+archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full, --json and
 --commands. The exit code is 1 if a computed path is not the one in the store or in the derivation,
 or if no trusted key has signed a path that is not content-addressed.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
@@ -81,7 +83,7 @@ func (o *explainOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags.BoolVar(&o.asJSON, "json", false, "print an object with all steps")
 	flags.BoolVar(&o.markdown, "markdown", false, "print Markdown")
 	flags.BoolVar(&o.commands, "commands", false, "print a shell script that computes each step")
-	flags.StringVar(&o.files, "files", "", "the `directory` into which --commands writes texts of more than 64 KiB")
+	flags.StringVar(&o.files, "files", "", "the `directory` into which --commands writes texts of more than 64 KiB; it is created")
 	flags.BoolVar(&o.full, "full", false, "do not cut long texts and lists")
 	flags.BoolVar(&o.archive, "archive", false, "explain the archive of a path, or the archive in a file")
 	flags.BoolVar(&o.signatures, "signatures", false, "explain the signatures of a path")
@@ -203,8 +205,16 @@ func (a *app) printScript(e *explain.Explanation, dir string) error {
 	} else if err != nil {
 		return err
 	}
+	if len(script.Files) > 0 {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+	}
 	for _, f := range script.Files {
-		if err := createFile(filepath.Join(dir, f.Name), f.Contents); err != nil {
+		err := createFile(filepath.Join(dir, f.Name), f.Contents)
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w; name another directory with --files", err)
+		} else if err != nil {
 			return err
 		}
 	}
