@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"pix/activity"
 	"pix/binarycache"
 	"pix/localstore"
 	"pix/nixconf"
@@ -59,7 +58,7 @@ func (a *app) warnOfConfiguration() {
 // warn prints a warning, unless the user wants no progress.
 func (a *app) warn(text string) {
 	if mode, err := a.progressMode(); err == nil && mode != progressNone {
-		fmt.Fprintf(a.stderr, "pix: warning: %s\n", activity.Plain(text))
+		fmt.Fprintf(a.stderr, "pix: warning: %s\n", safeText(text))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -69,6 +70,9 @@ of the paths, and loads nothing.`,
 				roots, err := objectsOf(ctx, s, names)
 				if err != nil {
 					return err
+				}
+				if len(roots) == 0 && !whole {
+					return &usageError{errors.New("standard input names no path; without --stdin, the whole store is shown")}
 				}
 				if o.export != "" {
 					return a.exportView(ctx, s, roots, o.export)
