@@ -85,8 +85,9 @@ func (src *drvSource) checkFile(arg string, isName bool, advice string) error {
 // like one.
 func (src *drvSource) noFile(arg string) error {
 	if src.isInStoreDir(arg) {
-		_, err := src.app.names([]string{arg})
-		return err
+		if _, err := src.app.names([]string{arg}); err != nil {
+			return err
+		}
 	}
 	if _, err := explain.Hash(arg); err == nil {
 		return &usageError{fmt.Errorf("'%s' is a hash: name a store path or a file", arg)}
