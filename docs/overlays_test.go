@@ -214,7 +214,7 @@ func TestOverlaysPage(t *testing.T) {
 		t.Fatal("the library does not need itself")
 	}
 	check(t, "overlays.md", map[string]string{
-		"set":          source(t, "overlays_test.go", "desktop", "script"),
+		"set":          source(t, "overlays_test.go", "Desktop", "desktop", "script"),
 		"debug":        source(t, "overlays_test.go", "debug"),
 		"debug-paths":  table("before\t"+plain["System"].String(), "after\t"+debugged["System"].String()),
 		"debugged":     changes(plain, debugged),
@@ -225,7 +225,7 @@ func TestOverlaysPage(t *testing.T) {
 		"refetch-diff": causes(t, plain["System"], refetched["System"]),
 		"endless":      source(t, "overlays_test.go", "endless"),
 		"error":        err.Error(),
-		"seed":         source(t, "overlays_test.go", "seed", "stage"),
+		"seed":         source(t, "overlays_test.go", "Stage", "seed", "stage", "compile"),
 		"stages":       stages(t),
 	})
 }

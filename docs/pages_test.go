@@ -28,9 +28,9 @@ func check(t *testing.T, page string, produced map[string]string) {
 	pages.Check(t, page, produced, *update)
 }
 
-// source returns the source of functions of a test in this directory, so that a page shows code that
+// source returns the source of functions and types of a test in this directory, so that a page shows code that
 // was run.
-func source(t *testing.T, file string, functions ...string) string {
+func source(t *testing.T, file string, names ...string) string {
 	t.Helper()
 	fset := token.NewFileSet()
 	text, err := os.ReadFile(file)
@@ -38,21 +38,36 @@ func source(t *testing.T, file string, functions ...string) string {
 	parsed, err := parser.ParseFile(fset, file, text, parser.ParseComments)
 	checkErr(t, err)
 	var found []string
-	for _, name := range functions {
+	for _, name := range names {
 		for _, decl := range parsed.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Name.Name == name {
-				begin := f.Pos()
-				if f.Doc != nil {
-					begin = f.Doc.Pos()
-				}
-				found = append(found, string(text[fset.Position(begin).Offset:fset.Position(f.End()).Offset]))
+			declared, doc := declaration(decl)
+			if declared != name {
+				continue
 			}
+			begin := decl.Pos()
+			if doc != nil {
+				begin = doc.Pos()
+			}
+			found = append(found, string(text[fset.Position(begin).Offset:fset.Position(decl.End()).Offset]))
 		}
 	}
-	if len(found) != len(functions) {
-		t.Fatalf("%s does not have all of %q", file, functions)
+	if len(found) != len(names) {
+		t.Fatalf("%s does not have all of %q", file, names)
 	}
 	return strings.Join(found, "\n\n")
+}
+
+// declaration returns the name of a function or a type, and its comment.
+func declaration(decl ast.Decl) (name string, doc *ast.CommentGroup) {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		return d.Name.Name, d.Doc
+	case *ast.GenDecl:
+		if spec, ok := d.Specs[0].(*ast.TypeSpec); ok {
+			return spec.Name.Name, d.Doc
+		}
+	}
+	return "", nil
 }
 
 func checkErr(t *testing.T, err error) {

@@ -36,7 +36,9 @@ func createPrivate(path string) (*os.File, error) {
 		return os.OpenFile(path, os.O_WRONLY, 0)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".pix-recording-") // its mode is 0600
-	if err != nil {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: failed.Err} // the caller does not know the temporary name
+	} else if err != nil {
 		return nil, err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {

@@ -32,7 +32,7 @@ func (a *app) openPage(address string, noOpen bool) (removeFile func(), err erro
 	}
 	go func() {
 		if err := cmd.Wait(); err != nil {
-			a.warn(fmt.Sprintf("'%s' did not open the page (%v); its address is %s", program, err, address))
+			a.warn(fmt.Sprintf("'%s' did not open the page (%s); its address is %s", program, errorText(err), address))
 		}
 	}()
 	return file.remove, nil

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +30,7 @@ install it, put it where the shell looks for it:
 If very many paths match, only their common prefixes are completed.`,
 		Example:   "  source <(pix completion bash)",
 		GroupID:   groupOther,
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), knownShell),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
@@ -46,6 +48,14 @@ If very many paths match, only their common prefixes are completed.`,
 			}
 		},
 	}
+}
+
+// knownShell returns an error if there is no script for the shell.
+func knownShell(_ *cobra.Command, args []string) error {
+	if !slices.Contains(shells, args[0]) {
+		return fmt.Errorf("there is no script for the shell '%s', only for bash, zsh and fish", args[0])
+	}
+	return nil
 }
 
 // programName returns how a script runs this program: by its name if that is a command, so that the script also works on other

@@ -1,17 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pix/explain"
-	"pix/nixhash"
 )
 
 // explainOptions are the flags of explain.
@@ -37,7 +37,7 @@ its text, the text in which the outputs are blank and the inputs replaced, with 
 input, the modulo hash, and the path of each output, or of the outputs in DRV^OUT. For a
 content-addressed object: the hash of its contents, the inner text and the fingerprint. For any
 other object: its deriver, and the path of this output. DRV may be a .drv file that is not in the
-store.
+store, or - for standard input.
 
 For a HASH in any spelling: all spellings. For a FILE whose name ends in .narinfo, and with
 --signatures for a path of the store: the text that is signed, and which trusted key has signed it.
@@ -53,7 +53,8 @@ that are only needed for the build.
 
 --commands prints a shell script that computes each step with coreutils (b3sum for BLAKE3, openssl
 for signatures), and prints the results. The script is safe to run: the bytes of the explained
-object are escaped, so they cannot run a command. Long texts are cut, except with --full, --json and
+object are escaped, so they cannot run a command. It begins with the contents of an object if its
+archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full, --json and
 --commands. The exit code is 1 if a computed path is not the one in the store or in the derivation,
 or if no trusted key has signed a path that is not content-addressed.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
@@ -67,7 +68,7 @@ or if no trusted key has signed a path that is not content-addressed.`,
 		ValidArgsFunction: atMost(1, a.completeInstallables),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.keysGiven = cmd.Flags().Changed("trusted-public-keys")
-			if err := o.check(); err != nil {
+			if err := cmp.Or(checkNotEmpty(cmd, "files", "against", "why-rebuilt"), o.check(args[0])); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.withDerivations(func(src *drvSource) error { return a.explain(cmd.Context(), src, args[0], &o) })
@@ -82,7 +83,7 @@ func (o *explainOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags.BoolVar(&o.asJSON, "json", false, "print an object with all steps")
 	flags.BoolVar(&o.markdown, "markdown", false, "print Markdown")
 	flags.BoolVar(&o.commands, "commands", false, "print a shell script that computes each step")
-	flags.StringVar(&o.files, "files", "", "the `directory` into which --commands writes texts of more than 64 KiB")
+	flags.StringVar(&o.files, "files", "", "the `directory` into which --commands writes texts of more than 64 KiB; it is created")
 	flags.BoolVar(&o.full, "full", false, "do not cut long texts and lists")
 	flags.BoolVar(&o.archive, "archive", false, "explain the archive of a path, or the archive in a file")
 	flags.BoolVar(&o.signatures, "signatures", false, "explain the signatures of a path")
@@ -96,13 +97,17 @@ func (o *explainOptions) addFlags(a *app, cmd *cobra.Command) {
 	freeValue(cmd, "trusted-public-keys")
 }
 
-// check checks that the flags fit together.
-func (o *explainOptions) check() error {
+// check checks that the flags fit together, and to the argument.
+func (o *explainOptions) check(arg string) error {
 	switch {
 	case countTrue(o.asJSON, o.markdown, o.commands) > 1:
 		return errors.New("--json, --markdown and --commands exclude each other")
 	case o.files != "" && !o.commands:
 		return errors.New("--files is for --commands")
+	case o.keysGiven && !o.signatures && filepath.Ext(arg) != ".narinfo":
+		return errors.New("--trusted-public-keys is for --signatures, or for a .narinfo file")
+	case arg == "-" && (o.against == "-" || o.whyRebuilt == "-"):
+		return errors.New("only one of two derivations can be on standard input")
 	case o.archive && o.signatures:
 		return errors.New("--archive and --signatures exclude each other")
 	case countTrue(o.against != "", o.whyRebuilt != "", o.affects) > 1:
@@ -134,8 +139,16 @@ func (a *app) textOptions(o *explainOptions) *explain.TextOptions {
 func (a *app) explain(ctx context.Context, src *drvSource, arg string, o *explainOptions) error {
 	switch {
 	case o.whyRebuilt != "":
+		for _, drv := range []string{o.whyRebuilt, arg} {
+			if err := src.checkDerivation(drv); err != nil {
+				return err
+			}
+		}
 		return a.explainRebuild(ctx, src, o.whyRebuilt, arg, o)
 	case o.affects:
+		if err := src.checkDerivation(arg); err != nil {
+			return err
+		}
 		return a.explainInfluence(ctx, src, arg, o)
 	}
 	e, err := a.explainArg(ctx, src, arg, o)
@@ -192,8 +205,16 @@ func (a *app) printScript(e *explain.Explanation, dir string) error {
 	} else if err != nil {
 		return err
 	}
+	if len(script.Files) > 0 {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+	}
 	for _, f := range script.Files {
-		if err := createFile(filepath.Join(dir, f.Name), f.Contents); err != nil {
+		err := createFile(filepath.Join(dir, f.Name), f.Contents)
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w; name another directory with --files", err)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -208,52 +229,4 @@ func createFile(name, contents string) error {
 	}
 	_, err = f.WriteString(contents)
 	return errors.Join(err, f.Close())
-}
-
-// explainArg explains the object that an argument names.
-func (a *app) explainArg(ctx context.Context, src *drvSource, arg string, o *explainOptions) (*explain.Explanation, error) {
-	n, isName := src.name(arg)
-	switch {
-	case o.archive:
-		return a.explainArchive(ctx, src, arg, n, isName)
-	case o.signatures:
-		return a.explainSignatures(ctx, src, arg, n, isName, o)
-	case isName && n.hashPart != "":
-		return explainDigits(ctx, src, arg, n)
-	case isName:
-		return explainName(ctx, src, arg, n)
-	}
-	switch filepath.Ext(arg) {
-	case ".nar":
-		return a.explainArchive(ctx, src, arg, n, isName)
-	case ".narinfo":
-		return a.explainSignatures(ctx, src, arg, n, isName, o)
-	}
-	if !exists(arg) && filepath.Ext(arg) != ".drv" {
-		return explainHash(arg)
-	}
-	if isDir(arg) {
-		return nil, &usageError{fmt.Errorf("'%s' is a directory: add it to a store with 'pix add', and explain the path", arg)}
-	}
-	return explainDerivation(ctx, src, arg, nil)
-}
-
-// explainHash explains a hash. Its error is about a hash only if the argument begins with an algorithm.
-func explainHash(arg string) (*explain.Explanation, error) {
-	e, err := explain.Hash(arg)
-	if err == nil {
-		return e, nil
-	}
-	if i := strings.IndexAny(arg, ":-"); i > 0 {
-		if _, noAlgorithm := nixhash.ParseAlgorithm(arg[:i]); noAlgorithm == nil {
-			return nil, &usageError{err}
-		}
-	}
-	return nil, &usageError{fmt.Errorf("'%s' is neither a store path nor a hash, and there is no such file", arg)}
-}
-
-// isDir reports whether an argument names a directory.
-func isDir(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && info.IsDir()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"pix/derivation"
@@ -102,17 +101,20 @@ func (src *drvSource) pathInfo(ctx context.Context, n storeName) (*store.PathInf
 // explainArchive explains the archive in a file or of a store object.
 func (a *app) explainArchive(ctx context.Context, src *drvSource, arg string, n storeName, isName bool) (*explain.Explanation, error) {
 	if !isName {
-		if isDir(arg) {
-			return nil, &usageError{fmt.Errorf("'%s' is a directory: write its archive into a file with 'pix nar-dump', and explain the file", arg)}
-		}
-		f, err := os.Open(arg)
+		in, err := a.openContents(ctx, arg)
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
-		in := readAhead(ctx, f)
 		defer in.Close()
-		return explain.NAR(arg, in)
+		subject := arg
+		if arg == "-" {
+			subject = stdinName
+		}
+		e, err := explain.NAR(subject, in)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", inputName(arg), err)
+		}
+		return e, nil
 	}
 	info, err := src.pathInfo(ctx, n)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pix/docs"
 	"pix/nixconf"
 )
 
@@ -15,11 +16,14 @@ var verbHints = map[string]string{
 	"add-fixed":                 "pix add --mode flat",
 	"add-path":                  "pix add",
 	"add-temp-root":             "pix add-root",
+	"affects":                   "pix explain --affects",
 	"binding":                   "pix drv-show",
 	"browse":                    "pix view",
+	"browser":                   "pix view",
 	"cat-nar":                   "pix nar-cat",
 	"check":                     "pix verify-store",
 	"collect-garbage":           "pix gc",
+	"compare":                   "pix diff or pix explain --against",
 	"convert-secret-to-public":  "pix key-public",
 	"copy-closure":              "pix copy",
 	"copy-sigs":                 "pix copy",
@@ -29,11 +33,13 @@ var verbHints = map[string]string{
 	"deriver":                   "pix path-info",
 	"develop":                   "pix shell",
 	"diff-closures":             "pix diff",
-	"download":                  "pix copy --from",
-	"dump-path":                 "pix dump",
 	"documentation":             "pix docs",
+	"download":                  "pix copy --from",
+	"du":                        "pix path-info --table",
+	"dump-path":                 "pix dump",
 	"env":                       "pix profile",
 	"exec":                      "pix run",
+	"faq":                       "pix docs questions",
 	"fetch":                     "pix copy --from",
 	"gc-delete":                 "pix gc PATH",
 	"generate-binary-cache-key": "pix key-generate",
@@ -61,8 +67,8 @@ var verbHints = map[string]string{
 	"print-fixed-path":          "pix store-path --mode --hash-algo --hash",
 	"print-live":                "pix gc --explain PATH",
 	"print-roots":               "pix roots",
-	"pull":                      "pix copy --from",
 	"proxy":                     "pix monitor",
+	"pull":                      "pix copy --from",
 	"query":                     "pix path-info, pix closure, pix referrers, pix derivers or pix outputs",
 	"read-log":                  "pix log",
 	"realisation":               "pix build-trace",
@@ -81,20 +87,28 @@ var verbHints = map[string]string{
 	"show-derivation":           "pix drv-show",
 	"sign-paths":                "pix sign",
 	"size":                      "pix path-info --table",
+	"sizes":                     "pix path-info --table",
+	"spy":                       "pix monitor",
 	"start":                     "pix daemon",
 	"store":                     "pix path-info, pix verify, pix prefetch or pix gc",
 	"store-info":                "pix daemon-info",
+	"strace":                    "pix monitor",
 	"substitute":                "pix build",
 	"switch-generation":         "pix profile switch",
 	"to-base16":                 "pix hash-convert --to base16",
 	"to-base32":                 "pix hash-convert --to nix32",
 	"to-sri":                    "pix hash-convert",
 	"trace":                     "pix monitor",
+	"treemap":                   "pix view",
+	"tutorial":                  "pix docs",
 	"upload":                    "pix push or pix copy --to URI",
 	"verify-path":               "pix verify --no-trust",
+	"visualise":                 "pix view",
+	"visualize":                 "pix view",
 	"watch-store":               "pix push --watch",
 	"web":                       "pix view",
 	"why":                       "pix why-depends",
+	"why-rebuilt":               "pix explain --why-rebuilt",
 	"wipe-history":              "pix profile wipe-history",
 }
 
@@ -123,6 +137,9 @@ func hintFor(root *cobra.Command, word string) string {
 	word = strings.TrimLeft(word, "-")
 	if hint, ok := verbHints[word]; ok {
 		return didYouMean(hint)
+	}
+	if _, ok := docs.Get(word); ok {
+		return didYouMean("pix docs " + word)
 	}
 	// In a short word two changed letters leave nothing in common.
 	root.SuggestionsMinimumDistance = 2

@@ -46,7 +46,8 @@ func TestHintsForWords(t *testing.T) {
 		"nix-prefetch-url x": "'pix prefetch'", "nix path-info x": "'pix path-info'", "store": "'pix path-info', 'pix verify', 'pix prefetch' or 'pix gc'?",
 		"nix-tree x": "'pix view', 'pix tree --sizes' or 'pix path-info -r --table'?; see 'pix --help'", "nom build": "'pix build' or 'pix watch'?",
 		"harmonia": "'pix serve'?; see 'pix serve --help'", "attic push a x": "'pix push' or 'pix copy --to URI'?", "cachix watch-store a": "'pix push --watch'?",
-		"cachix use a": "'substituters'", "proxy": "'pix monitor'?", "upload x": "'pix push'",
+		"cachix use a": "'substituters'", "proxy": "'pix monitor'?", "questions": "'pix docs questions'?; see 'pix docs --help'", "compare a b": "'pix diff' or 'pix explain --against'?",
+		"du": "'pix path-info --table'?", "view --port 80": "give the port in --listen", "daemon --listen x": "did you mean --socket?", "upload x": "'pix push'",
 		"nix nonsense": "unknown command \"nix\"; see", "--nonsense": "unknown flag: --nonsense; see",
 	} {
 		var stderr strings.Builder

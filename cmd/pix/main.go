@@ -16,6 +16,7 @@ import (
 
 	"pix/activity"
 	"pix/builder/sandbox"
+	"pix/internal/printable"
 	"pix/monitor"
 	"pix/store"
 )
@@ -139,6 +140,16 @@ func kill(sig os.Signal) {
 // sandboxFailed begins the message of a [sandbox.SetupError], which may come as the text of a failed build.
 const sandboxFailed = "setting up the sandbox: "
 
+// safeText returns the text of a message without control characters, and with characters that change the direction of text escaped, since
+// names of files and texts of other machines can have both.
+func safeText(text string) string {
+	columns := strings.Split(activity.Plain(text), "\t")
+	for i, column := range columns {
+		columns[i] = printable.Escape(column)
+	}
+	return strings.Join(columns, "\t")
+}
+
 // errorMessage returns the message that is printed for an error, or "" for none. A message of several lines comes
 // from a daemon; all lines after the first are indented.
 func errorMessage(err error, code int) string {
@@ -158,7 +169,7 @@ func errorMessage(err error, code int) string {
 	if advice := requestAdvice(err); advice != "" {
 		err = fmt.Errorf("%w%s", err, advice)
 	}
-	message := strings.TrimRight(ownAdvice(activity.Plain(errorText(err))), " \n")
+	message := strings.TrimRight(ownAdvice(safeText(errorText(err))), " \n")
 	if strings.Contains(message, sandboxFailed) {
 		message += "\n'pix doctor' prints what this machine can do for builds."
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -73,7 +75,7 @@ values of secret settings. Only its owner can read it.`,
 					return wrongUse(cmd, errors.New("the command after -- is missing"))
 				}
 			}
-			if err := o.check(args, command); err != nil {
+			if err := cmp.Or(checkNotEmpty(cmd, "listen", "output", "record", "match"), o.check(args, command)); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.monitor(cmd.Context(), o, args, command)
@@ -180,7 +182,7 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 			return &usageError{fmt.Errorf("--record: %w", err)}
 		}
 		m.Recorder.Bodies = o.bodies
-		m.Recorder.Failed = func(err error) { a.warn("the recording ends here: " + err.Error()) }
+		m.Recorder.Failed = func(err error) { a.warn("the recording ends here: " + errorText(err)) }
 		defer m.Recorder.Close() //nolint:errcheck // Failed has reported it
 	}
 	l, socket, remove, err := listenForMonitor(o.listen)
@@ -210,25 +212,30 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 // outlivePrinter keeps pix alive if its output is closed, for example by a pager: the connections must go
 // on. Without a handler, Go ends a program that writes to a closed standard output.
 func (a *app) outlivePrinter(out *monitorPrinter) {
-	out.failed = func(err error) { a.warn("nothing more is printed, but the connections go on: " + err.Error()) }
+	out.failed = func(err error) { a.warn("nothing more is printed, but the connections go on: " + errorText(err)) }
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a command gets the default again
 }
 
-// monitored returns the path of the socket of the daemon.
+// monitored returns the path of the socket of the daemon. $PIX_STORE and $NIX_REMOTE may name a store that has no socket, since they
+// are for the command, too.
 func (a *app) monitored(args []string) (string, error) {
 	name := a.flags.storeURI
-	switch remote := a.getenv("NIX_REMOTE"); {
-	case len(args) > 0:
+	if len(args) > 0 {
 		name = args[0]
-	case name == "" && strings.HasPrefix(remote, "unix://"):
-		name = remote
+	}
+	for _, variable := range []string{"PIX_STORE", "NIX_REMOTE"} {
+		if uri := a.getenv(variable); name == "" && strings.HasPrefix(uri, "unix://") {
+			name = uri
+		}
 	}
 	path, err := a.daemonSocket(name)
 	if err != nil {
 		return "", err
 	}
 	info, err := os.Stat(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", &unknownError{fmt.Errorf("there is no daemon socket at '%s': 'pix monitor SOCKET -- COMMAND' names another one, and 'pix daemon' starts a daemon", path)}
+	} else if err != nil {
 		return "", &unknownError{fmt.Errorf("there is no daemon: %w", err)}
 	}
 	if info.Mode().Type() != os.ModeSocket {
@@ -330,9 +337,12 @@ func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.List
 
 // printRecording prints the events of a recording.
 func (a *app) printRecording(out *monitorPrinter, name string) error {
+	if info, err := os.Stat(name); err == nil && info.Mode().Type() == os.ModeSocket {
+		return &usageError{fmt.Errorf("'%s' is a socket: name a command after --, or a socket for clients with --listen", name)}
+	}
 	f, err := os.Open(name)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
 	defer f.Close()
 	status, err := monitor.ReadRecording(f, func(e *monitor.Event) error {
@@ -340,7 +350,9 @@ func (a *app) printRecording(out *monitorPrinter, name string) error {
 		out.event(e)
 		return out.failure()
 	})
-	if err != nil {
+	if out.failure() != nil {
+		return nil // the caller closes out, which returns the error
+	} else if err != nil {
 		return fmt.Errorf("reading the recording '%s': %w", name, err)
 	}
 	out.started = true

@@ -27,7 +27,7 @@ func (a *app) openLocal(ctx context.Context, c *storeChoice) (store.Store, error
 	var keyErrs []error
 	opts.Local.TrustedKeys, keyErrs = trustedKeys(conf)
 	for _, err := range keyErrs {
-		a.warn(err.Error())
+		a.warn(errorText(err))
 	}
 	opts.Local.ReadOnly, opts.Local.NoCreate = access == toRead, access != toCreate
 	opts.Substitution = a.substitution(conf, c)

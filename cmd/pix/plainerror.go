@@ -84,7 +84,7 @@ var verbForms = map[string]string{
 	"readlinkat": "reading", "readdirent": "reading", "fdopendir": "reading", "readdir": "reading", "getdents64": "reading", "statfs": "reading",
 	"mkdir": "creating", "mkdirat": "creating", "create": "creating", "mkfifo": "creating", "symlink": "creating", "symlinkat": "creating",
 	"link": "linking", "linkat": "linking", "rename": "renaming", "renameat": "renaming", "restore": "writing",
-	"remove": "deleting", "unlink": "deleting", "unlinkat": "deleting", "RemoveAll": "deleting",
+	"fork/exec": "starting", "remove": "deleting", "unlink": "deleting", "unlinkat": "deleting", "RemoveAll": "deleting",
 	"chmod": "setting the mode of", "chmodat": "setting the mode of", "fchmodat": "setting the mode of", "chtimes": "setting the time of",
 	"chown": "setting the owner of", "lchown": "setting the owner of", "truncate": "writing", "sync": "writing", "close": "closing", "seek": "reading",
 	"chdir": "entering", "set the time of": "setting the time of",

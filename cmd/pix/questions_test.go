@@ -44,8 +44,9 @@ var questionGroups = []questionGroup{
 	}},
 	{"Sizes", []question{
 		{"How large is a package with all dependencies?", "NixOS/nix#11864", "path-info -Sh {system2}", 0, `^{system2}\s+\d.* KiB\n$`, false},
-		{"Which paths of the closure are large?", "NixOS/nixpkgs#46077", "path-info -r --table --sort nar-size {system2}", 0, `{system2}`, false},
-		{"How much smaller would the closure be without a path?", "utdemir/nix-tree#14", "path-info -r --table --sort added-size {system2}", 0, `(?i)added`, false},
+		{"Which are the largest paths of the closure?", "NixOS/nixpkgs#46077", "path-info -r --table --sort nar-size {system2}", 0, `{system2}`, false},
+		{"My closure is too big. What can I remove, and how much smaller is it then?", "utdemir/nix-tree#14", "path-info -r --table --sort added-size {system2}", 0, `(?i)added`, false},
+		{"How can I send a picture of the closure to somebody, as one HTML file?", "Azeirah/nix-deps-treemap#1", "view --export closure.html {system2}", 0, `^$`, false},
 	}},
 	{"Changes and rebuilds", []question{
 		{"What changed between two generations?", "NixOS/nix#3818", "profile diff --profile {profile} 1 2", 0, `lib: 1 (→|->) 2`, false},
@@ -60,8 +61,9 @@ var questionGroups = []questionGroup{
 	{"Hashes and paths", []question{
 		{"Where does the hash in the path of an output come from?", "NixOS/nix#9189", "explain {lib2}", 0, `output:out:sha256:[0-9a-f]{64}:/nix/store:lib-2\n(?s).*= {lib2}\n`, false},
 		{"How is the path of a .drv file computed?", "Discourse 5300", "explain {lib2.drv}", 0, `(?s)= {lib2.drv}\n`, false},
+		{"How can I prove, without Nix, that a path follows from its contents?", "NixOS/nix#12672", "explain --commands {here}", 0, `(?m)^s1_content=\$\(printf '.*nix-archive-1.*' \| sha256sum .*\)$`, false},
 		{"Is a path content-addressed, and by which contents?", "NixOS/nix#7088", "explain {here}", 0, `(?s)source:sha256:[0-9a-f]{64}:/nix/store:source\n.*= {here}\n`, false},
-		{"Is the hash of a download the hash of the file or of its archive?", "nix-community/dream2nix#54", "explain {src.drv}", 0, `fixed:out:sha256:[0-9a-f]{64}:`, false},
+		{"Is the hash of a download the hash of the file or of its archive?", "nix-community/dream2nix#54", "explain {src.drv}", 0, `With the method flat, the hash is computed from the bytes of the file`, false},
 		{"Why does a source have another path on another machine?", "NixOS/nix#7125", "explain --archive {here} --against {there}", 1, `(?s)differs at byte 408\n.*in /configure: file.*in /configure: executable file`, false},
 		{"Which path would this file get?", "Nix Pills 18", "store-path --mode flat --name src file", 0, `^/nix/store/[0-9a-z]{32}-src\n$`, false},
 		{"Which hash in base 32 is the same as this one?", "haskell-nix/hnix-store#24", "explain sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=", 0, `= 1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n`, false},
@@ -146,13 +148,15 @@ const questionsIntroduction = `# Questions and answers
 
 Users of Nix ask these questions in public. One command answers each. A test asks them of a small store: two generations of a system
 need the package ` + "`app`" + `, which needs a version of ` + "`lib`" + `. The package ` + "`both`" + ` needs two versions of ` + "`lib`" + `. Here ` + "`...`" + ` stands for the rest
-of a hash part, of a long line and of a long answer. For another store than the one of this machine, add ` + "`" + `--store` + "`" + `.
+of a hash part, of a long line and of a long answer. For another store than the one of this machine, add ` + "`" + `--store` + "`" + `. The file
+` + "`trace`" + ` is a recording: ` + "`pix monitor --record trace -- COMMAND`" + ` writes it.
 `
 
 // The page has the beginning and the end of each answer.
 const (
 	firstAnswerLines = 5
 	lastAnswerLines  = 10
+	minHiddenLines   = 4
 	maxAnswerColumns = 120
 )
 
@@ -161,12 +165,9 @@ func (q *questionStore) writeAnswer(b *strings.Builder, c question, out string) 
 	command := strings.Join(strings.Fields(strings.ReplaceAll(c.command, "{daemon}", "")), " ")
 	command = strings.Replace(command, "{new.drv}^*", "'{new.drv}^*'", 1)
 	fmt.Fprintf(b, "\n### %s\n\n```console\n$ pix %s\n", c.question, q.shortened(q.fill(command, false)))
-	lines := slices.Collect(strings.Lines(q.shortened(out)))
-	if c.varies {
-		lines = nil
-	}
-	if end := len(lines) - lastAnswerLines; end > firstAnswerLines+1 {
-		lines = slices.Replace(lines, firstAnswerLines, end, "...\n")
+	var lines []string
+	if !c.varies {
+		lines = q.shownLines(c, out)
 	}
 	for _, line := range lines {
 		if text := strings.TrimRight(line, " \n"); utf8.RuneCountInString(text) > maxAnswerColumns {
@@ -176,8 +177,42 @@ func (q *questionStore) writeAnswer(b *strings.Builder, c question, out string) 
 	}
 	b.WriteString("```\n")
 	if c.varies {
-		b.WriteString("\nThe answer has times, so it is not shown here.\n")
+		page := "monitor"
+		if strings.HasPrefix(c.command, "profile") {
+			page = "profiles"
+		}
+		fmt.Fprintf(b, "\nThe answer has times, so it is not shown here; [%s.md](%s.md) has one.\n", page, page)
 	}
+}
+
+// shownLines returns the lines of an answer that the page shows: of a long answer the beginning, the lines that answer the question, and
+// the end.
+func (q *questionStore) shownLines(c question, out string) []string {
+	lines := slices.Collect(strings.Lines(q.shortened(out)))
+	if len(lines) <= firstAnswerLines+lastAnswerLines+1 {
+		return lines
+	}
+	match := regexp.MustCompile(q.fill(c.answer, true)).FindStringIndex(out)
+	first := strings.Count(out[:match[0]], "\n")
+	last := strings.Count(strings.TrimSuffix(out[:match[1]], "\n"), "\n")
+	shows := func(i int) bool {
+		return i < firstAnswerLines || i >= len(lines)-lastAnswerLines || i >= first-1 && i <= first+1 || i >= last-1 && i <= last+1
+	}
+	var shown []string
+	for i := 0; i < len(lines); {
+		end := i
+		for end < len(lines) && !shows(end) {
+			end++
+		}
+		if end-i >= minHiddenLines {
+			shown = append(shown, "...\n")
+		} else {
+			end = max(end, i+1)
+			shown = append(shown, lines[i:end]...)
+		}
+		i = end
+	}
+	return shown
 }
 
 // shortened shortens hash parts, and replaces the directory of the test.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,8 +57,12 @@ func listenOn(address string) (net.Listener, error) {
 	if isSocketPath(address) {
 		return server.ListenUnix(strings.TrimPrefix(address, "unix:"))
 	}
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
 		return nil, &usageError{fmt.Errorf("'%s' is not an address to listen on, such as localhost:8080, :8080 or ./cache.sock", address)}
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > math.MaxUint16) {
+		return nil, &usageError{fmt.Errorf("listening on '%s': a port is a number from 0 to %d", address, math.MaxUint16)}
 	}
 	l, err := net.Listen("tcp", address)
 	if err == nil {

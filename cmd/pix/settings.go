@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"pix/activity"
 	"pix/binarycache"
 	"pix/localstore"
 	"pix/nixconf"
@@ -52,14 +51,14 @@ func (a *app) warnOfConfiguration() {
 		a.warn(text)
 	}
 	if err != nil {
-		a.warn(err.Error())
+		a.warn(errorText(err))
 	}
 }
 
 // warn prints a warning, unless the user wants no progress.
 func (a *app) warn(text string) {
 	if mode, err := a.progressMode(); err == nil && mode != progressNone {
-		fmt.Fprintf(a.stderr, "pix: warning: %s\n", activity.Plain(text))
+		fmt.Fprintf(a.stderr, "pix: warning: %s\n", safeText(text))
 	}
 }
 

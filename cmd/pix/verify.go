@@ -117,7 +117,7 @@ func (a *app) verifyingKeys(o *verifyOptions, given bool) (signature.KeySet, err
 	}
 	keys, invalid := trustedKeys(conf)
 	for _, err := range invalid {
-		a.warn(err.Error())
+		a.warn(errorText(err))
 	}
 	return keys, addOwnKeys(keys, conf)
 }

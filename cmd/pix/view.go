@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -50,7 +52,7 @@ of the paths, and loads nothing.`,
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
+			if err := cmp.Or(checkNotEmpty(cmd, "export", "url"), o.checkExport(cmd), o.check()); err != nil {
 				return wrongUse(cmd, err)
 			}
 			whole := len(args) == 0 && !stdin
@@ -68,6 +70,9 @@ of the paths, and loads nothing.`,
 				roots, err := objectsOf(ctx, s, names)
 				if err != nil {
 					return err
+				}
+				if len(roots) == 0 && !whole {
+					return &usageError{errors.New("standard input names no path; without --stdin, the whole store is shown")}
 				}
 				if o.export != "" {
 					return a.exportView(ctx, s, roots, o.export)
@@ -87,6 +92,19 @@ of the paths, and loads nothing.`,
 	freeValue(cmd, "listen")
 	freeValue(cmd, "url")
 	return cmd
+}
+
+// checkExport returns an error if a flag is about serving the page, and the page is written into a file.
+func (o *viewOptions) checkExport(cmd *cobra.Command) error {
+	if o.export == "" {
+		return nil
+	}
+	for _, name := range []string{"listen", "no-open", "tls-certificate", "tls-key", "url"} {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s is for serving the page, and --export writes a file", name)
+		}
+	}
+	return nil
 }
 
 // check returns an error if the flags do not fit together.

@@ -1,0 +1,18 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// checkNotEmpty returns an error if one of the flags is given with an empty value, such as an unset variable of a shell. The verb would
+// take it for a flag that is not given, and do something else.
+func checkNotEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return fmt.Errorf("the value of --%s is empty", name)
+		}
+	}
+	return nil
+}
