@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,8 +42,16 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		runMoreInParallel()
 	}
 	testscript.Main(m, commands)
+}
+
+// runMoreInParallel raises the default of -parallel: the parallel tests of this package mostly wait for other programs.
+func runMoreInParallel() {
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
 }
 
 // ssh replaces OpenSSH in scripts. It connects every host to the daemon of the script.
@@ -151,6 +161,7 @@ func TestRealScripts(t *testing.T) {
 			env.Setenv("STORE", d.HostPath("/nix/store"))
 			return setup(d.Socket)(env)
 		}
+		t.Parallel()
 		testscript.Run(t, p)
 	})
 }
