@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,16 +40,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		runMoreInParallel()
 	}
 	testscript.Main(m, commands)
-}
-
-// runMoreInParallel raises the default of -parallel: the parallel tests of this package mostly wait for other programs.
-func runMoreInParallel() {
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
-	}
 }
 
 // ssh replaces OpenSSH in scripts. It connects every host to the daemon of the script.
@@ -161,7 +151,6 @@ func TestRealScripts(t *testing.T) {
 			env.Setenv("STORE", d.HostPath("/nix/store"))
 			return setup(d.Socket)(env)
 		}
-		t.Parallel()
 		testscript.Run(t, p)
 	})
 }
