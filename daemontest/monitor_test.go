@@ -35,15 +35,20 @@ type monitored struct {
 // startMonitor starts a monitor of a daemon, which records.
 func startMonitor(t *testing.T, d *daemontest.Daemon, bodies bool) *monitored {
 	t.Helper()
-	dir := testenv.SocketDir(t)
-	m := &monitored{Unix: daemon.Unix{Path: filepath.Join(dir, "socket")}, record: filepath.Join(dir, "record")}
+	return startMonitorOf(t, d.Socket(), filepath.Join(testenv.SocketDir(t), "socket"), bodies)
+}
+
+// startMonitorOf starts a monitor that listens on socket, and records what clients say to the daemon behind it.
+func startMonitorOf(t *testing.T, behind, socket string, bodies bool) *monitored {
+	t.Helper()
+	m := &monitored{Unix: daemon.Unix{Path: socket}, record: filepath.Join(t.TempDir(), "record")}
 	recorder, err := monitor.CreateRecorder(m.record)
 	if err != nil {
 		t.Fatal(err)
 	}
 	recorder.Bodies = bodies
 	proxy := &monitor.Monitor{
-		Dial:     func(context.Context, *monitor.Client) (net.Conn, error) { return net.Dial("unix", d.Socket()) },
+		Dial:     func(context.Context, *monitor.Client) (net.Conn, error) { return net.Dial("unix", behind) },
 		Handle:   func(e *monitor.Event) { m.events = append(m.events, e) },
 		Recorder: recorder,
 	}

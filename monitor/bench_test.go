@@ -22,17 +22,36 @@ import (
 	"pix/storepath"
 )
 
-// roleVariable makes the test program run as another process of a benchmark: the daemon, a relay or a
-// monitor.
+// roleVariable makes the test program run as another process: a client, or for a benchmark the daemon, a
+// relay or a monitor.
 const roleVariable = "PIX_MONITOR_ROLE"
 
 func TestMain(m *testing.M) {
 	monitor.Main()
-	if role := os.Getenv(roleVariable); role != "" {
+	switch role := os.Getenv(roleVariable); role {
+	case "":
+		os.Exit(m.Run())
+	case "client":
+		os.Exit(readAll(os.Args[1]))
+	default:
 		runRole(role, os.Args[1], os.Args[2])
-		return
 	}
-	os.Exit(m.Run())
+}
+
+// clientRefused is the exit code of a client that cannot connect, or gets nothing.
+const clientRefused = 3
+
+// readAll prints what a socket sends.
+func readAll(socket string) (code int) {
+	nc, err := net.Dial("unix", socket)
+	if err != nil {
+		return clientRefused
+	}
+	defer nc.Close()
+	if n, err := io.Copy(os.Stdout, nc); n == 0 || err != nil {
+		return clientRefused
+	}
+	return 0
 }
 
 // runRole serves a socket. A relay and a monitor pass its connections on to another one.

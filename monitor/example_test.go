@@ -11,7 +11,7 @@ import (
 func Example() {
 	filter := &monitor.Filter{SlowerThan: time.Millisecond}
 	print := func(e *monitor.Event) {
-		if filter.Match(e) {
+		for _, e := range filter.Select(e) {
 			fmt.Println(e)
 		}
 	}

@@ -195,13 +195,16 @@ func (c *Client) describe() {
 	}
 }
 
-// withoutSecrets returns arguments without passwords in URLs, and without the values of options with
-// secret values.
+// withoutSecrets returns arguments without the secrets of [redact.Text], and without the values of
+// options and variables with secret values.
 func withoutSecrets(args []string) []string {
 	afterSecret := false // the argument before names a secret option
 	for i, arg := range args {
 		name, value, isPair := strings.Cut(arg, "=")
-		isSecret := len(name) < maxOption && redact.IsSecret(name)
+		isSecret := len(name) < maxOption && redact.IsSecret(name) && !strings.Contains(name, "://")
+		if name == "NIX_CONFIG" { // settings, each on its line
+			isSecret = redact.IsSecret(value)
+		}
 		switch {
 		case afterSecret:
 			args[i] = redact.Secret

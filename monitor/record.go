@@ -23,8 +23,8 @@ import (
 // between its lines, for [ReadRecording].
 //
 // Unless [Recorder.Bodies] is set, a recording has hashes and sizes in place of the contents of
-// uploads, downloads and texts that a client adds. It then has neither passwords in URLs nor the
-// values of secret environment variables of builds. It never has the values of secret settings, such
+// uploads, downloads and texts that a client adds. It then has neither logins in URLs nor the values
+// of secret environment variables of builds. It never has the values of secret settings, such
 // as access tokens.
 //
 // If writing fails, the recording ends, and its first line says so. The monitor goes on.

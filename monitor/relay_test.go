@@ -323,40 +323,74 @@ func TestSlowHandler(t *testing.T) {
 	}
 }
 
-// Many clients at the same time get their own answers, and each operation is shown.
+// A side that does not read, such as a stopped process, makes the other side wait, as it does without a monitor. Other
+// connections go on, and no byte is lost.
+func TestStoppedSide(t *testing.T) {
+	testenv.NoLeak(t)
+	p := newProxy(t)
+	for _, daemonStops := range []bool{false, true} {
+		stopped, other := p.dial()
+		if daemonStops {
+			stopped, other = other, stopped
+		}
+		const most = 64 << 20
+		other.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		n, err := other.Write(make([]byte, most))
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n > most/4 {
+			t.Errorf("%d bytes were taken from a side whose other side does not read: %v", n, err)
+		}
+		client, daemon := p.dial()
+		p.write(client, []byte("a request"))
+		p.expect(daemon, []byte("a request"))
+		p.write(daemon, []byte("a reply"))
+		p.expect(client, []byte("a reply"))
+		other.CloseWrite()
+		if got, err := io.Copy(io.Discard, stopped); err != nil || got != int64(n) {
+			t.Errorf("%d bytes arrived of %d, %v", got, n, err)
+		}
+	}
+}
+
+// Many clients at the same time get their own answers, and each operation is shown. With PIX_LONG=1 more follow.
 func TestManyClients(t *testing.T) {
 	testenv.NoLeak(t)
 	const clients = 500
+	rounds := 1
+	if os.Getenv("PIX_LONG") != "" {
+		rounds = 4
+	}
 	d := daemontest.New(t, nil)
 	path, err := store.AddText(t.Context(), d.Store, "text", "a text", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newProxyOf(t, d)
-	var wg sync.WaitGroup
-	all := make(chan struct{})
-	for range clients {
-		wg.Go(func() {
-			c, err := daemon.Dial(t.Context(), p.socket, &daemon.Options{HandshakeTimeout: patience})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			<-all
-			if valid, err := c.IsValidPath(t.Context(), path); err != nil || !valid {
-				t.Error(valid, err)
-			}
-		})
+	for range rounds {
+		var asking, connecting sync.WaitGroup
+		connecting.Add(clients)
+		for range clients {
+			asking.Go(func() {
+				c, err := daemon.Dial(t.Context(), p.socket, &daemon.Options{HandshakeTimeout: patience})
+				connecting.Done()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				connecting.Wait() // until all are connected
+				if valid, err := c.IsValidPath(t.Context(), path); err != nil || !valid {
+					t.Error(valid, err)
+				}
+			})
+		}
+		asking.Wait()
 	}
-	close(all)
-	wg.Wait()
 	var totals monitor.Totals
 	for _, e := range p.seen() {
 		totals.Add(e)
 	}
 	s := totals.Summary()
-	if s.Connections != clients || s.Open != 0 || s.Raw != 0 || len(s.Operations) != 1 || s.Operations[0].Count != clients {
+	if n := rounds * clients; s.Connections != n || s.Open != 0 || s.Raw != 0 || len(s.Operations) != 1 || s.Operations[0].Count != n {
 		t.Errorf("got %+v", s)
 	}
 }

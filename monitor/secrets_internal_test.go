@@ -22,10 +22,13 @@ func secretConversation(t *testing.T) []sent {
 	s.request(&protocol.SetOptionsRequest{Overrides: map[string]string{
 		"access-tokens": "github.com=" + password, "extra-access-tokens": password, "netrc-file": "/" + password,
 		"substituters": "https://a " + url, "extra-trusted-substituters": url, "impure-env": "X=" + password,
+		"extra-netrc-file": password, "store": "https://" + password + "@example.org?token=" + password, "builders": "https://" + password + ":x@b",
+		"build-hook": "machine example.org login me password " + password,
 	}})
 	s.reply(protocol.SetOptions, new(protocol.None))
 	s.request(&protocol.AddTextToStoreRequest{Name: "x", Contents: password})
 	s.message(protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: "copying from '" + url + "'"}})
+	s.message(protocol.Message{Kind: protocol.MessageLog, Event: activity.Log{Text: "machine b\n\tlogin me\n\tpassword " + password + "\n"}})
 	s.message(protocol.Message{Kind: protocol.MessageError, Err: &activity.Error{Message: "cannot download '" + url + "'", Traces: []string{"from " + url}}})
 	drv := &derivation.Derivation{Name: "x", Dir: storepath.DefaultDir, Platform: "x86_64-linux", Builder: "/bin/sh", Args: []string{"-c", url}}
 	drv.Outputs.Set("out", derivation.InputAddressedOutput(somePath))
@@ -96,10 +99,12 @@ func TestCommandWithoutSecrets(t *testing.T) {
 	args := []string{
 		"nix", "--option", "access-tokens", "github.com=" + password, "--access-tokens=" + password, "--argstr", "dbPassword", password,
 		"GITHUB_TOKEN=" + password, "https://me:" + password + "@host/x", "--cores=4", "--impure-env", "A=" + password,
+		"--to", "https://" + password + "@cache?access_token=" + password, "NIX_CONFIG=access-tokens = " + password, "NIX_CONFIG=cores = 1",
 	}
 	got := strings.Join(withoutSecrets(args), " ")
 	want := "nix --option access-tokens (secret) --access-tokens=(secret) --argstr dbPassword (secret) " +
-		"GITHUB_TOKEN=(secret) https://me:xxxxx@host/x --cores=4 --impure-env (secret)"
+		"GITHUB_TOKEN=(secret) https://xxxxx@host/x --cores=4 --impure-env (secret) " +
+		"--to https://xxxxx@cache?access_token=xxxxx NIX_CONFIG=(secret) NIX_CONFIG=cores = 1"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

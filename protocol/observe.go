@@ -77,7 +77,7 @@ func (p Params) ReadGreeting(r *wire.Reader, g *Greeting) error {
 
 // WithoutSecrets returns a request without the values of settings, and of environment variables of a
 // build, whose names say that they are secret, such as access tokens. In the other values it
-// replaces the passwords of URLs. It does not change r.
+// replaces logins in URLs, parameters such as "token", and the passwords of netrc files. It does not change r.
 func WithoutSecrets(r Request) Request {
 	switch r := r.(type) {
 	case *SetOptionsRequest:

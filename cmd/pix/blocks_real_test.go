@@ -87,6 +87,7 @@ func TestCommandBlocks(t *testing.T) {
 	}
 	for _, block := range commandBlocks {
 		t.Run(block.name, func(t *testing.T) {
+			t.Parallel()
 			want := runBlock(t, realnix.Start(t, realnix.Get(t, "sid"), &realnix.Options{Config: config}), block.expression, block.script)
 			got := runBlock(t, startPix(t, config), block.expression, block.script)
 			if diff := diffAnswers(want, got); diff != "" {

@@ -46,19 +46,22 @@ func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter
 	return out, nil
 }
 
-// event counts an event, and prints it if the filter selects it. After an error it only counts.
+// event counts an event, and prints the events that the filter selects for it. After an error it only
+// counts.
 func (p *monitorPrinter) event(e *monitor.Event) {
 	p.totals.Add(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.filter.Match(e) || p.err != nil {
+	if p.err != nil {
 		return
 	}
-	if p.asJSON {
-		p.printObject(newMonitorJSON(e))
-		return
+	for _, e := range p.filter.Select(e) {
+		if p.asJSON {
+			p.printObject(newMonitorJSON(e))
+		} else {
+			p.print(e.String() + "\n")
+		}
 	}
-	p.print(e.String() + "\n")
 }
 
 // print writes text. After an error it writes no more.

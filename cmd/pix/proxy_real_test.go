@@ -59,6 +59,7 @@ func TestProxyAnswersAsNix(t *testing.T) {
 	world := makeWorld(t)
 	const upstream = "unix:///nix/var/nix/daemon-socket/socket"
 	realnix.Each(t, func(t *testing.T, behind realnix.Suite) {
+		t.Parallel()
 		realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 			if behind.Name != s.Name && behind.Name != "sid" && s.Name != "sid" && os.Getenv("PIX_LONG") != "1" {
 				t.Skip("only with PIX_LONG=1")

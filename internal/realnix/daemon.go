@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -185,16 +184,17 @@ func (d *Daemon) start() {
 	}
 }
 
-// bring copies a program into the namespaces, and returns its path there.
+// bring copies a program into the namespaces, unless it was copied before, and returns its path there. This process must
+// not write the file: if another test starts a command in that moment, the new process has the file open for writing
+// until it executes its program, and the system refuses to execute the copy.
 func (d *Daemon) bring(program string) string {
 	d.t.Helper()
 	name := "/root/" + filepath.Base(program)
-	text, err := os.ReadFile(program)
-	if err == nil {
-		err = os.WriteFile(d.HostPath(name), text, 0o755)
+	if _, err := os.Stat(d.HostPath(name)); err == nil {
+		return name
 	}
-	if err != nil && !errors.Is(err, syscall.ETXTBSY) { // it was copied before, and is running
-		d.t.Fatal(err)
+	if out, err := exec.Command("cp", program, d.HostPath(name)).CombinedOutput(); err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
 	}
 	return name
 }

@@ -1,4 +1,4 @@
-// Package redact keeps passwords in URLs out of errors, logs and output.
+// Package redact keeps passwords, tokens and other secrets out of errors, logs and output.
 package redact
 
 import (
@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// URL returns a URL without its password. If a URL cannot be parsed and may have a password, URL returns
-// only the scheme.
+// URL returns a URL without the parts that [Text] hides. If a URL cannot be parsed and may have a password,
+// URL returns only the scheme.
 func URL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case !strings.Contains(text, "@"):
-		return text
-	case err != nil || u.Opaque != "":
-		scheme, _, _ := strings.Cut(text, ":")
-		return scheme + "://…"
-	case u.User != nil:
-		return u.Redacted()
+	if strings.Contains(text, "@") {
+		u, err := url.Parse(text)
+		switch {
+		case err != nil || u.Opaque != "":
+			scheme, _, _ := strings.Cut(text, ":")
+			return scheme + "://…"
+		case u.User != nil:
+			text = u.Redacted()
+		}
 	}
-	return text
+	return Text(text)
 }
 
 // Error returns an error of net/url or net/http without the URL that it repeats.
