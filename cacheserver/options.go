@@ -22,7 +22,8 @@ type Options struct {
 
 	// Keys sign path infos. They sign only paths that a store built itself, paths with a signature by one of TrustedKeys, and
 	// content-addressed paths. A binary cache and an Upstream do not compare contents with content addresses, so the keys sign
-	// only those of their paths whose address is the hash of the archive. All signatures of the store are served in addition.
+	// a content-addressed path from them only if its address is the hash of the archive. All signatures of the store are served
+	// in addition.
 	Keys        []signature.SecretKey
 	TrustedKeys signature.KeySet
 

@@ -21,8 +21,8 @@ type UpstreamOptions struct {
 	// for clients, except content-addressed ones, whose contents are compared with the content address.
 	TrustedKeys signature.KeySet
 
-	// Dir is the directory of fetched archives, which no other process may use. "" keeps only archives of which a client
-	// requests a part, in a temporary directory, which remains if the process is killed.
+	// Dir is the directory of fetched archives, which no other process may use. "" keeps only archives whose parts a client
+	// requests, in a temporary directory, which remains if the process is killed.
 	Dir string
 
 	// Size is the maximum size of the archives in Dir in bytes. Archives that were not used for the longest time are

@@ -163,7 +163,7 @@ func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFil
 	return f, nil
 }
 
-// partFiles are the archives of which clients request parts, if no directory for archives was given. Without files, each part would
+// partFiles has the archives whose parts clients request, if no directory for archives was given. Without files, each part would
 // need the whole archive from the upstream store. They are in a temporary directory, which the first such request creates.
 type partFiles struct {
 	storeDir storepath.Dir
