@@ -27,13 +27,6 @@ type RootCause struct {
 	Chain []storepath.Path
 }
 
-// A Drv is a derivation with its path, and a loader of its inputs.
-type Drv struct {
-	Path storepath.Path
-	*derivation.Derivation
-	Inputs derivation.Loader
-}
-
 // WhyRebuilt compares two derivations and their closures of inputs, and separates the causes of a rebuild from its cascade. Unlike
 // [derivation.DiffClosure], it leaves out differences that do not change the paths of the outputs, such as another URL of a file
 // with the same hash.
@@ -44,7 +37,7 @@ func WhyRebuilt(ctx context.Context, old, current Drv) (*Rebuild, error) {
 	var modulo [2]derivation.ModuloHash
 	for i, d := range r.sides {
 		var err error
-		if r.inputs[i], err = loadInputs(ctx, d.Inputs, d.Derivation); err != nil {
+		if r.inputs[i], err = loadInputs(ctx, d); err != nil {
 			return nil, err
 		}
 		if modulo[i], err = d.HashModulo(derivation.ForOutputs, r.inputs[i].hashes, nil); err != nil {
