@@ -52,7 +52,7 @@ func (c *RootCause) kind() causeKind {
 	return causeKind{what: "changed", field: field + "s"}
 }
 
-// causes prints causes with their numbers. It prints the causes of a kind of which there are many together, where the first one is.
+// causes prints causes with their numbers. If a kind has many causes, it prints them together, in place of the first one.
 func (p *textPrinter) causes(causes []RootCause) {
 	kinds := map[causeKind][]*RootCause{}
 	for i := range causes {

@@ -76,8 +76,7 @@ func (p *textPrinter) line(indent int, s string) {
 	p.dst = append(append(p.dst, s...), '\n')
 }
 
-// prose prints escaped text, of which the beginning has a colour, in lines of at most so many columns as the options say, except words
-// that are longer.
+// prose prints escaped text, whose beginning is colored, and wraps it at the columns of the options. It does not break words.
 func (p *textPrinter) prose(indent int, c paintCode, colored, plain string) {
 	if p.options.Columns <= 0 {
 		p.line(indent, p.paint(c, colored)+plain)
