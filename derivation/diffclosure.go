@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pix/internal/parallel"
 	"pix/storepath"
@@ -78,23 +79,17 @@ func (c *closureDiffer) isFirst(in *InputDifference) bool {
 // inParallel calls do for the numbers below n on as many goroutines as there are processors. The error is the first one, or the cause
 // of ctx.
 func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	const atOnce = 16 // calls for which a goroutine takes the numbers
-	workers := min(runtime.GOMAXPROCS(0), (n+atOnce-1)/atOnce)
+	const atOnce = 16 // numbers that a goroutine takes
 	group, workCtx := parallel.WithContext(ctx, 0)
-	var mu sync.Mutex
-	begin := 0
-	for range workers {
+	var taken atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), (n+atOnce-1)/atOnce) {
 		group.Go(func() error {
 			for {
-				mu.Lock()
-				from := begin
-				begin = min(begin+atOnce, n)
-				to := begin
-				mu.Unlock()
-				if from == to {
+				from := int(taken.Add(atOnce)) - atOnce
+				if from >= n {
 					return nil
 				}
-				for i := from; i < to; i++ {
+				for i := from; i < min(from+atOnce, n); i++ {
 					if workCtx.Err() != nil {
 						return context.Cause(workCtx)
 					}
