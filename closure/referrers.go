@@ -9,17 +9,17 @@ import (
 	"pix/storepath"
 )
 
-// LoadReferrers returns the paths, and all paths of s that refer to one of them, directly or indirectly. It leaves
-// out the references to other paths, so the result is a part of a closure, for [Closure.WriteTree] in reverse. The
-// store must be a [store.ReferrerQuerier].
+// LoadReferrers returns the paths, and all paths of s that refer to one of them, directly or through at most depth
+// references; 0 is any number. It leaves out the references to other paths, so the result is a part of a closure, for
+// [Closure.WriteTree] in reverse and with the same depth. The store must be a [store.ReferrerQuerier].
 //
 // The error is a [*store.NotFoundError] if a path is not valid, or a [*store.LimitError] if there are more referrers
 // than the limits of s allow.
-func LoadReferrers(ctx context.Context, s store.Store, paths ...storepath.Path) (*Closure, error) {
+func LoadReferrers(ctx context.Context, s store.Store, depth int, paths ...storepath.Path) (*Closure, error) {
 	limits := store.LimitsOf(s)
 	seen := make(map[storepath.Path]bool)
 	var all []storepath.Path
-	for level := paths; len(level) > 0; {
+	for level, n := paths, 0; len(level) > 0; n++ {
 		var next []storepath.Path
 		for _, path := range level {
 			if !seen[path] {
@@ -31,6 +31,9 @@ func LoadReferrers(ctx context.Context, s store.Store, paths ...storepath.Path) 
 		if err := limits.Exceeded(len(all), 0, 0); err != nil {
 			err.Root, err.Path, err.Source = paths[0], next[0], "the store"
 			return nil, err
+		}
+		if depth > 0 && n == depth {
+			break
 		}
 		var err error
 		if level, err = queryReferrers(ctx, s, next); err != nil {

@@ -31,6 +31,10 @@ type DiffOptions struct {
 	// Limits limit the inputs of each of the two derivations. Nil means the limits of its loader, as
 	// for [LoadClosure].
 	Limits *Limits
+
+	// LoadedA and LoadedB have derivations that are already in memory, so the loaders need not load
+	// them. They may be nil.
+	LoadedA, LoadedB *Closure
 }
 
 // DiffClosure compares two derivations, then the pairs of their inputs that differ, and so on. It compares
@@ -48,7 +52,7 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 		o = &DiffOptions{}
 	}
 	c := &closureDiffer{
-		a: newDiffSide(loaderA, o.Limits), b: newDiffSide(loaderB, o.Limits),
+		sides: [2]*diffSide{newDiffSide(loaderA, o.LoadedA, o.Limits), newDiffSide(loaderB, o.LoadedB, o.Limits)},
 		known: map[[2]storepath.Path]*InputDifference{},
 	}
 	root, err := diff(a, b, c.loader(ctx))
@@ -56,116 +60,9 @@ func DiffClosure(ctx context.Context, a *Derivation, loaderA Loader, b *Derivati
 		return nil, err
 	}
 	for depth, level := 1, []comparison{{root, a, b}}; len(level) > 0 && (o.Depth == 0 || depth <= o.Depth); depth++ {
-		var next []comparison
-		for _, d := range level {
-			for i := range d.Inputs {
-				if err := ctx.Err(); err != nil {
-					return nil, context.Cause(ctx)
-				}
-				first, err := c.compare(ctx, &d.Inputs[i])
-				if err != nil {
-					return nil, err
-				}
-				if first != nil {
-					next = append(next, *first)
-				}
-			}
-			d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides()[side].outputs[path] })
+		if level, err = c.compareInputs(ctx, level); err != nil {
+			return nil, err
 		}
-		level = next
 	}
 	return root, nil
-}
-
-// A comparison is a difference with its two derivations.
-type comparison struct {
-	*Difference
-	a, b *Derivation
-}
-
-// A closureDiffer is one run of [DiffClosure].
-type closureDiffer struct {
-	a, b  diffSide
-	known map[[2]storepath.Path]*InputDifference // the first occurrence of each pair
-}
-
-// A diffSide loads the derivations of one side.
-type diffSide struct {
-	loader  Loader
-	meter   *meter
-	outputs map[storepath.Path][]Entry[string, string] // of each compared derivation, the texts that stand for its outputs
-}
-
-func newDiffSide(l Loader, limits *Limits) diffSide {
-	return diffSide{l, newMeter(l, limits), map[storepath.Path][]Entry[string, string]{}}
-}
-
-func (c *closureDiffer) sides() [2]diffSide { return [2]diffSide{c.a, c.b} }
-
-// loader returns a loader for pairing inputs.
-func (c *closureDiffer) loader(ctx context.Context) inputLoader {
-	return func(side int, path storepath.Path) (*Derivation, error) {
-		return c.sides()[side].load(ctx, new(InputDifference), path)
-	}
-}
-
-// compare compares the two derivations of a pair. The comparison is nil if the pair was compared before or cannot be
-// compared. The error is a [*LimitError].
-func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (*comparison, error) {
-	if in.A == "" || in.B == "" || in.A == in.B {
-		return nil, nil
-	}
-	pair := [2]storepath.Path{in.A, in.B}
-	if known, ok := c.known[pair]; ok {
-		in.Difference, in.Err = known.Difference, known.Err
-		return nil, nil
-	}
-	c.known[pair] = in
-	a, err := c.a.load(ctx, in, in.A)
-	if a == nil {
-		return nil, err
-	}
-	b, err := c.b.load(ctx, in, in.B)
-	if b == nil {
-		return nil, err
-	}
-	c.a.keepOutputs(in.A, a)
-	c.b.keepOutputs(in.B, b)
-	if in.Difference, err = diff(a, b, c.loader(ctx)); err != nil {
-		return nil, err
-	}
-	in.Difference.A, in.Difference.B = in.A, in.B
-	return &comparison{in.Difference, a, b}, nil
-}
-
-// keepOutputs keeps the texts that stand for the outputs of a derivation.
-func (s diffSide) keepOutputs(path storepath.Path, d *Derivation) {
-	texts := make([]Entry[string, string], 0, d.Outputs.Len())
-	for name, o := range d.Outputs.All() {
-		text := string(o.path)
-		if text == "" {
-			placeholder, _ := storepath.OutputPlaceholder(path, name) // only a path that is no derivation has none
-			text = string(placeholder)
-		}
-		// A copy, because the text of the whole derivation would stay in memory.
-		texts = append(texts, Entry[string, string]{strings.Clone(name), strings.Clone(text)})
-	}
-	s.outputs[path] = texts
-}
-
-// load returns a derivation of an input, or nil, after setting the error of the input. The error is a
-// [*LimitError].
-func (s diffSide) load(ctx context.Context, in *InputDifference, path storepath.Path) (*Derivation, error) {
-	if err := s.meter.found(path, path); err != nil {
-		return nil, err
-	}
-	d, length, err := loadOne(ctx, s.loader, path)
-	if err != nil {
-		in.Err = &LoadError{Path: path, Err: err}
-		return nil, nil
-	}
-	if err := s.meter.loaded(path, path, d, length); err != nil {
-		return nil, err
-	}
-	return d, nil
 }

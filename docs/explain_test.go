@@ -38,7 +38,7 @@ func (d drvTexts) add(t *testing.T, drv *derivation.Derivation) explain.Drv {
 // explained returns the explanation of a derivation.
 func explained(t *testing.T, d explain.Drv) *explain.Explanation {
 	t.Helper()
-	e, err := explain.Derivation(t.Context(), d.Path, d.Derivation, d.Inputs, nil)
+	e, err := explain.Derivation(t.Context(), d, nil)
 	checkErr(t, err)
 	return e
 }

@@ -51,7 +51,7 @@ func Affects(ctx context.Context, d Drv) (*Influence, error) {
 	return i, nil
 }
 
-// AppendText appends the two lists as text to dst. It does not cut them.
+// AppendText appends the two lists with their lengths as text to dst.
 func (i *Influence) AppendText(dst []byte, o *TextOptions) []byte {
 	if o == nil {
 		o = &TextOptions{}
@@ -69,9 +69,11 @@ func (p *textPrinter) paths(title string, paths []storepath.Path) {
 		return
 	}
 	p.line(0, p.paint(bold, title))
-	for _, path := range paths {
+	shown := paths[:p.shownOf(len(paths))]
+	for _, path := range shown {
 		p.line(3, printable.Line(string(path)))
 	}
+	p.more(len(paths) - len(shown))
 }
 
 // MarshalJSON implements [json.Marshaler].

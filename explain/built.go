@@ -12,7 +12,7 @@ import (
 
 // addFloating adds the steps for outputs that are addressed by their contents: the placeholder of each, and the path if the store
 // has built it.
-func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
+func (e *Explanation) addFloating(ctx context.Context, d Drv, o *DerivationOptions) error {
 	for name, output := range d.Outputs.All() {
 		if !o.explains(name) {
 			continue
@@ -21,7 +21,7 @@ func (e *Explanation) addFloating(ctx context.Context, drv storepath.Path, d *de
 		if o.Store == nil {
 			continue
 		}
-		info, err := builtInfo(ctx, o.Store, drv, name)
+		info, err := builtInfo(ctx, o.Store, d.Path, name)
 		if err != nil {
 			return err
 		}
@@ -85,10 +85,10 @@ func (e *Explanation) addPlaceholder(name string) {
 }
 
 // addResolved adds the steps for the outputs of a deferred derivation, if the store knows the outputs of all its inputs.
-func (e *Explanation) addResolved(ctx context.Context, drv storepath.Path, d *derivation.Derivation, o *DerivationOptions) error {
+func (e *Explanation) addResolved(ctx context.Context, d Drv, o *DerivationOptions) error {
 	for name, output := range d.Outputs.All() {
 		if o.explains(name) {
-			e.checkOutput(d, name, output, "")
+			e.checkOutput(d.Derivation, name, output, "")
 		}
 	}
 	if o.Store == nil {
@@ -128,7 +128,7 @@ func (e *Explanation) addResolved(ctx context.Context, drv storepath.Path, d *de
 	if err := e.addOutputs(resolved, hash.Hash, step, o); err != nil {
 		return err
 	}
-	return e.checkBuilt(ctx, drv, o.Store)
+	return e.checkBuilt(ctx, d.Path, o.Store)
 }
 
 // checkBuilt compares the computed paths of the outputs of a derivation with the ones that the store knows.

@@ -106,7 +106,7 @@ func TestBuiltOutputs(t *testing.T) {
 		if kind == derivation.Fixed || kind == derivation.InputAddressed {
 			continue
 		}
-		e, err := explain.Derivation(t.Context(), path, d, s.drvs, &explain.DerivationOptions{Store: s})
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: s.drvs}, &explain.DerivationOptions{Store: s})
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -151,7 +151,7 @@ func TestSelectedOutputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, texts{}, &explain.DerivationOptions{Outputs: []string{"dev"}})
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, &explain.DerivationOptions{Outputs: []string{"dev"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestSelectedOutputs(t *testing.T) {
 	if path, err = floating.Path(); err != nil {
 		t.Fatal(err)
 	}
-	e, err = explain.Derivation(t.Context(), path, floating, texts{}, nil)
+	e, err = explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: floating, Inputs: texts{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -218,7 +218,7 @@ func TestManyOutputs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

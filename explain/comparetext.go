@@ -35,7 +35,7 @@ func (c *Comparison) AppendText(dst []byte, o *TextOptions) []byte {
 		}
 	}
 	if len(consequences) > 0 {
-		p.line(0, "follow from it: "+strings.Join(consequences, "; "))
+		p.prose(0, dim, "", "follow from it: "+strings.Join(consequences, "; "))
 	}
 	if equal > 0 {
 		p.line(0, fmt.Sprintf("equal steps: %d", equal))

@@ -25,11 +25,18 @@ func (o *DerivationOptions) explains(output string) bool {
 	return o.Outputs == nil || slices.Contains(o.Outputs, output)
 }
 
-// Derivation explains the derivation d at a path: the path itself, the modulo hash, and the path of each output. It reads the
-// derivations on which the modulo hash depends from l.
+// A Drv is a derivation with its path, and a loader of its inputs.
+type Drv struct {
+	Path storepath.Path
+	*derivation.Derivation
+	Inputs derivation.Loader
+}
+
+// Derivation explains a derivation: its path, the modulo hash, and the path of each output. It loads the derivations on which the
+// modulo hash depends.
 //
 // It returns the errors of [derivation.LoadClosure], [derivation.Derivation.HashModulo], [derivation.Derivation.Path] and of the store.
-func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivation, l derivation.Loader, o *DerivationOptions) (*Explanation, error) {
+func Derivation(ctx context.Context, d Drv, o *DerivationOptions) (*Explanation, error) {
 	if o == nil {
 		o = &DerivationOptions{}
 	}
@@ -37,41 +44,41 @@ func Derivation(ctx context.Context, path storepath.Path, d *derivation.Derivati
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Path(); err != nil { // the store directory is unknown, or a path is invalid
+	if _, err := d.Derivation.Path(); err != nil { // the store directory is unknown, or a path is invalid
 		return nil, err
 	}
-	e := &Explanation{Subject: string(path), Kind: kind.String() + " derivation"}
+	e := &Explanation{Subject: string(d.Path), Kind: kind.String() + " derivation"}
 	e.add(Step{
-		Name: StepFields, Op: OpShow, Inputs: fields(d), Title: "The fields of the derivation",
+		Name: StepFields, Op: OpShow, Inputs: fields(d.Derivation), Title: "The fields of the derivation",
 		Why: "A derivation is a file in the notation ATerm. These are its fields, in order.",
 	})
 	if kind == derivation.Fixed {
-		err = e.addFixed(d)
+		err = e.addFixed(d.Derivation)
 	} else {
-		err = e.addHashed(ctx, path, d, kind, l, o)
+		err = e.addHashed(ctx, d, kind, o)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return e, e.addDrvPath(path, d, o.Text)
+	return e, e.addDrvPath(d.Path, d.Derivation, o.Text)
 }
 
 // addHashed adds the steps for outputs that are not fixed.
-func (e *Explanation) addHashed(ctx context.Context, path storepath.Path, d *derivation.Derivation, kind derivation.OutputKind, l derivation.Loader, o *DerivationOptions) error {
-	inputs, err := loadInputs(ctx, l, d)
+func (e *Explanation) addHashed(ctx context.Context, d Drv, kind derivation.OutputKind, o *DerivationOptions) error {
+	inputs, err := loadInputs(ctx, d)
 	if err != nil {
 		return err
 	}
-	hash, modulo, err := e.addModulo(d, kind, inputs)
+	hash, modulo, err := e.addModulo(d.Derivation, kind, inputs)
 	switch {
 	case err != nil:
 		return err
 	case kind == derivation.Floating || kind == derivation.Impure:
-		return e.addFloating(ctx, path, d, o)
+		return e.addFloating(ctx, d, o)
 	case hash.Deferred:
-		return e.addResolved(ctx, path, d, o)
+		return e.addResolved(ctx, d, o)
 	}
-	return e.addOutputs(d, hash.Hash, modulo, o)
+	return e.addOutputs(d.Derivation, hash.Hash, modulo, o)
 }
 
 // addDrvPath adds the steps from the text of a .drv file to its path. The text is "" if it is canonical.

@@ -44,7 +44,7 @@ func explainDrv(t *testing.T, l derivation.Loader, path storepath.Path) *explain
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, l, nil)
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: l}, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
@@ -113,7 +113,7 @@ func TestDerivationWithoutPath(t *testing.T) {
 		d    explain.Drv
 		want string
 	}{{blank, "-tool', but none is recorded"}, {early, "the path of the output 'out' is not known, but '" + farewellPath + "' is recorded"}} {
-		e, err := explain.Derivation(t.Context(), c.d.Path, c.d.Derivation, f, nil)
+		e, err := explain.Derivation(t.Context(), c.d, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestGoldenDerivations(t *testing.T) {
 		if err != nil {
 			t.Fatal(file, err)
 		}
-		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, nil)
 		if err != nil {
 			t.Fatal(file, err)
 		}

@@ -94,7 +94,7 @@ func TestJSONOfInvalidNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestFieldsOfInputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, l, nil)
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: l}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestTextNotCanonical(t *testing.T) {
 	if err != nil || d.String() != greetingText {
 		t.Fatal(d, err)
 	}
-	e, err := explain.Derivation(t.Context(), greetingPath, d, texts{}, &explain.DerivationOptions{Text: text})
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: greetingPath, Derivation: d, Inputs: texts{}}, &explain.DerivationOptions{Text: text})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestBuiltByLyingStore(t *testing.T) {
 			}
 		}
 		s := &lyingStore{outputs: map[string]storepath.Path{"out": info.Path}, info: info}
-		e, err := explain.Derivation(t.Context(), drv, d, texts{}, &explain.DerivationOptions{Store: s})
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: drv, Derivation: d, Inputs: texts{}}, &explain.DerivationOptions{Store: s})
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -295,7 +295,7 @@ func TestDeferredByLyingStore(t *testing.T) {
 	tool := f.add("tool", "1", f.finish(d))
 	const lie = "/nix/store/acxzy3nc993rxfcmisqxip072179gjfp-in"
 	s := &lyingStore{outputs: map[string]storepath.Path{"out": lie}}
-	e, err := explain.Derivation(t.Context(), tool.Path, tool.Derivation, f, &explain.DerivationOptions{Store: s})
+	e, err := explain.Derivation(t.Context(), tool, &explain.DerivationOptions{Store: s})
 	if err != nil {
 		t.Fatal(err)
 	}

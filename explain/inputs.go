@@ -25,14 +25,14 @@ type drvInputs struct {
 }
 
 // loadInputs loads the derivations on which the modulo hash of d depends.
-func loadInputs(ctx context.Context, l derivation.Loader, d *derivation.Derivation) (in drvInputs, err error) {
+func loadInputs(ctx context.Context, d Drv) (in drvInputs, err error) {
 	var roots []storepath.Path
 	if kind, err := d.Kind(); err != nil || kind != derivation.Fixed {
 		for path := range d.InputDerivations.Keys() {
 			roots = append(roots, path)
 		}
 	}
-	if in.closure, err = derivation.LoadClosure(ctx, l, roots, &derivation.ClosureOptions{ForHashes: true}); err != nil {
+	if in.closure, err = derivation.LoadClosure(ctx, d.Inputs, roots, &derivation.ClosureOptions{ForHashes: true}); err != nil {
 		return in, err
 	}
 	in.hashes, err = in.closure.InputHashes(ctx)

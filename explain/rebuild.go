@@ -27,13 +27,6 @@ type RootCause struct {
 	Chain []storepath.Path
 }
 
-// A Drv is a derivation with its path, and a loader of its inputs.
-type Drv struct {
-	Path storepath.Path
-	*derivation.Derivation
-	Inputs derivation.Loader
-}
-
 // WhyRebuilt compares two derivations and their closures of inputs, and separates the causes of a rebuild from its cascade. Unlike
 // [derivation.DiffClosure], it leaves out differences that do not change the paths of the outputs, such as another URL of a file
 // with the same hash.
@@ -44,7 +37,7 @@ func WhyRebuilt(ctx context.Context, old, current Drv) (*Rebuild, error) {
 	var modulo [2]derivation.ModuloHash
 	for i, d := range r.sides {
 		var err error
-		if r.inputs[i], err = loadInputs(ctx, d.Inputs, d.Derivation); err != nil {
+		if r.inputs[i], err = loadInputs(ctx, d); err != nil {
 			return nil, err
 		}
 		if modulo[i], err = d.HashModulo(derivation.ForOutputs, r.inputs[i].hashes, nil); err != nil {
@@ -55,7 +48,8 @@ func WhyRebuilt(ctx context.Context, old, current Drv) (*Rebuild, error) {
 		r.result.Same = true
 		return r.result, nil
 	}
-	d, err := derivation.DiffClosure(ctx, old.Derivation, r.loader(0), current.Derivation, r.loader(1), nil)
+	loaded := &derivation.DiffOptions{LoadedA: r.inputs[0].closure, LoadedB: r.inputs[1].closure}
+	d, err := derivation.DiffClosure(ctx, old.Derivation, old.Inputs, current.Derivation, current.Inputs, loaded)
 	if err != nil {
 		return nil, err
 	}
@@ -69,34 +63,6 @@ type rebuildFinder struct {
 	sides  [2]Drv
 	inputs [2]drvInputs
 	result *Rebuild
-}
-
-// loader returns a loader of one of the closures, which asks the store only for derivations that are not loaded yet. Reading a
-// derivation again takes longer than writing its text.
-func (r *rebuildFinder) loader(side int) derivation.Loader {
-	return loadedFirst{r.sides[side].Inputs, r.inputs[side].closure}
-}
-
-// loadedFirst is a loader that has some derivations in memory. It has the limits of the other one.
-type loadedFirst struct {
-	derivation.Loader
-	loaded *derivation.Closure
-}
-
-// LoadDerivation implements [derivation.Loader].
-func (l loadedFirst) LoadDerivation(ctx context.Context, path storepath.Path) (string, error) {
-	if d, ok := l.loaded.Get(path); ok {
-		return d.String(), nil
-	}
-	return l.Loader.LoadDerivation(ctx, path)
-}
-
-// ClosureLimits implements [derivation.LimitedLoader].
-func (l loadedFirst) ClosureLimits() (derivation.Limits, string) {
-	if limited, ok := l.Loader.(derivation.LimitedLoader); ok {
-		return limited.ClosureLimits()
-	}
-	return derivation.ForeignLimits(), "the loader"
 }
 
 // collect finds the causes of a difference, and the derivations without a cause of their own.

@@ -10,8 +10,8 @@ import (
 	"pix/storepath"
 )
 
-// AppendText appends the causes of the rebuild, with the changed values, and the derivations of the cascade as text to dst. All bytes
-// of the derivations are escaped.
+// AppendText appends the causes of the rebuild, with the changed values, and the derivations of the cascade as text to dst. Unless the
+// options have Full, it counts many causes of one kind, and shows the first of them. All bytes of the derivations are escaped.
 func (r *Rebuild) AppendText(dst []byte, o *TextOptions) []byte {
 	if o == nil {
 		o = &TextOptions{}
@@ -24,34 +24,25 @@ func (r *Rebuild) AppendText(dst []byte, o *TextOptions) []byte {
 		return p.dst
 	}
 	p.line(0, p.paint(bold, fmt.Sprintf("causes: %d", len(r.Causes))))
-	causes, cascade := p.shownOf(len(r.Causes)), p.shownOf(len(r.Cascade))
-	for i := range causes {
-		p.cause(i+1, &r.Causes[i])
-	}
-	p.more(len(r.Causes) - causes)
-	if len(r.Cascade) == 0 {
-		return p.dst
-	}
-	p.line(0, p.paint(bold, fmt.Sprintf("built again only because of their inputs: %d", len(r.Cascade))))
-	for _, path := range r.Cascade[:cascade] {
-		p.line(3, printable.Line(string(path)))
-	}
-	p.more(len(r.Cascade) - cascade)
+	p.causes(r.Causes)
+	p.paths(fmt.Sprintf("built again only because of their inputs: %d", len(r.Cascade)), r.Cascade)
 	return p.dst
 }
 
-func (p *textPrinter) cause(number int, c *RootCause) {
+// cause prints a cause after a prefix, and more about it with the indentation of the prefix.
+func (p *textPrinter) cause(indent int, prefix string, c *RootCause) {
 	title := printable.Line(c.String())
 	if c.Input != nil && c.Input.Err != nil {
 		title += " (not compared)"
 	}
-	p.line(0, fmt.Sprintf("%d. %s", number, title))
+	p.line(indent, prefix+title)
+	indent += 3
 	if len(c.Chain) > 1 {
 		var names []string
 		for _, path := range c.Chain {
 			names = append(names, strings.TrimSuffix(path.Name(), storepath.DerivationExt))
 		}
-		p.line(3, "through "+p.cut(strings.Join(names, " <- "), maxShownText))
+		p.line(indent, "through "+p.cut(strings.Join(names, " <- "), maxShownText))
 	}
 	a, b, inA, inB := c.values()
 	if inA && inB && len(a)+len(b) > maxShownValue && !p.options.Full {
@@ -59,10 +50,10 @@ func (p *textPrinter) cause(number int, c *RootCause) {
 		a, b = "…"+tailOf(a[:n])+a[n:], "…"+tailOf(b[:n])+b[n:]
 	}
 	if inA {
-		p.line(3, p.paint(red, "- "+p.cut(a, maxShownText)))
+		p.line(indent, p.paint(red, "- "+p.cut(a, maxShownText)))
 	}
 	if inB {
-		p.line(3, p.paint(green, "+ "+p.cut(b, maxShownText)))
+		p.line(indent, p.paint(green, "+ "+p.cut(b, maxShownText)))
 	}
 }
 

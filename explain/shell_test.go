@@ -146,7 +146,7 @@ func TestHostileScript(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func FuzzScript(f *testing.F) {
 		d := &derivation.Derivation{Name: "hostile", Dir: storepath.DefaultDir, Platform: a, Builder: b, Args: []string{a + b}}
 		d.Outputs.Set(output, derivation.FloatingOutput(storepath.NAR, nixhash.SHA256))
 		d.Env.Set(b, a)
-		e, err := explain.Derivation(t.Context(), "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hostile.drv", d, texts{}, nil)
+		e, err := explain.Derivation(t.Context(), explain.Drv{Path: "/nix/store/m6wswa7yn6x5gi6gdq7x1fqlwmlhfja9-hostile.drv", Derivation: d, Inputs: texts{}}, nil)
 		if err != nil {
 			return
 		}
@@ -187,7 +187,7 @@ func explainArgument(t *testing.T, arg string) *explain.Explanation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := explain.Derivation(t.Context(), path, d, texts{}, nil)
+	e, err := explain.Derivation(t.Context(), explain.Drv{Path: path, Derivation: d, Inputs: texts{}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func Output(ctx context.Context, path storepath.Path, d Drv, o *DerivationOption
 	if found {
 		options.Outputs = []string{name}
 	}
-	e, err := Derivation(ctx, d.Path, d.Derivation, d.Inputs, &options)
+	e, err := Derivation(ctx, d, &options)
 	if err == nil && !found && e.excludes(d, path) {
 		e.Problems = append(e.Problems, fmt.Sprintf("'%s' is the deriver of '%s', but has no output with this path", d.Path, path))
 	}

@@ -15,6 +15,9 @@ type TextOptions struct {
 
 	// Full shows texts and lists of any length. Otherwise a long text is cut in the middle, and a long list at its end.
 	Full bool
+
+	// Columns is the width to which sentences are wrapped; 0 does not wrap them. Values are not wrapped, so that they can be copied.
+	Columns int
 }
 
 // The limits of the text form without [TextOptions.Full].
@@ -38,7 +41,7 @@ func (e *Explanation) AppendText(dst []byte, o *TextOptions) []byte {
 	}
 	for _, problem := range e.Problems {
 		p.dst = append(p.dst, '\n')
-		p.line(0, p.paint(red, "problem: ")+printable.Line(problem))
+		p.prose(0, red, "problem: ", printable.Line(problem))
 	}
 	return p.dst
 }
@@ -73,6 +76,33 @@ func (p *textPrinter) line(indent int, s string) {
 	p.dst = append(append(p.dst, s...), '\n')
 }
 
+// prose prints escaped text, whose beginning is colored, and wraps it at the columns of the options. It does not break words.
+func (p *textPrinter) prose(indent int, c paintCode, colored, plain string) {
+	if p.options.Columns <= 0 {
+		p.line(indent, p.paint(c, colored)+plain)
+		return
+	}
+	var line string
+	columns, painted := 0, len(strings.Fields(colored))
+	for i, word := range strings.Fields(colored + plain) {
+		n := utf8.RuneCountInString(word)
+		if columns > 0 && indent+columns+1+n > p.options.Columns {
+			p.line(indent, line)
+			line, columns = "", 0
+		}
+		if columns > 0 {
+			line += " "
+			columns++
+		}
+		if i < painted {
+			word = p.paint(c, word)
+		}
+		line += word
+		columns += n
+	}
+	p.line(indent, line)
+}
+
 func (p *textPrinter) step(number int, s *Step) {
 	title := s.Title
 	if s.Output != "" {
@@ -80,7 +110,7 @@ func (p *textPrinter) step(number int, s *Step) {
 	}
 	p.dst = append(p.dst, '\n')
 	p.line(0, p.paint(bold, strconv.Itoa(number)+". "+title))
-	p.line(3, p.paint(dim, s.Why))
+	p.prose(3, dim, s.Why, "")
 	p.inputs(s.Inputs)
 	switch {
 	case s.Op == OpShow:

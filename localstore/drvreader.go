@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"pix/derivation"
+	"pix/localstore/internal/nixdb"
 	"pix/localstore/internal/objects"
 	"pix/localstore/internal/regular"
+	"pix/nixhash"
 	"pix/store"
 	"pix/storepath"
 )
@@ -72,12 +74,30 @@ func (r *drvReader) inputText(ctx context.Context, path storepath.Path, pending 
 			return "", fmt.Errorf("input derivation '%s': %w", path, err)
 		}
 	}
+	return r.checkedText(ctx, path, info.NARHash)
+}
+
+// validText reads a valid derivation and checks its hash.
+func (r *drvReader) validText(ctx context.Context, path storepath.Path) (string, error) {
+	var hash nixhash.Hash
+	err := r.s.read(ctx, func(c *conn) (err error) {
+		hash, err = (*nixdb.Conn)(c).NARHash(path)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return r.checkedText(ctx, path, hash)
+}
+
+// checkedText reads a derivation whose archive must have this hash.
+func (r *drvReader) checkedText(ctx context.Context, path storepath.Path, want nixhash.Hash) (string, error) {
 	text, err := r.text(ctx, path)
 	if err != nil {
 		return "", err
 	}
-	if hash, _ := objects.HashFileArchive([]byte(text)); hash != info.NARHash {
-		return "", &store.ModifiedError{Path: path, Expected: info.NARHash, Got: hash}
+	if hash, _ := objects.HashFileArchive([]byte(text)); hash != want {
+		return "", &store.ModifiedError{Path: path, Expected: want, Got: hash}
 	}
 	return text, nil
 }
@@ -129,6 +149,18 @@ type drvStore struct {
 func (s *Store) LendDerivations() (lent store.Store, release func()) {
 	d := &drvStore{Store: s, reader: drvReader{s: s}}
 	return d, d.reader.close
+}
+
+// DerivationText implements [store.DerivationTextReader]. It needs no goroutine and no pipe, which take most of the time of reading
+// the archive of a small file.
+func (s *Store) DerivationText(ctx context.Context, path storepath.Path) (string, error) {
+	r := drvReader{s: s, large: true} // like NARFromPath, it does not wait for other calls
+	return r.validText(ctx, path)
+}
+
+// DerivationText implements [store.DerivationTextReader].
+func (d *drvStore) DerivationText(ctx context.Context, path storepath.Path) (string, error) {
+	return d.reader.validText(ctx, path)
 }
 
 // NARFromPath implements [store.NARReader].

@@ -195,6 +195,12 @@ type (
 		NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error)
 	}
 
+	// A DerivationTextReader returns the text of a .drv file faster than a [NARReader] returns its
+	// archive, and checks the NAR hash, too. After an error the caller reads the archive.
+	DerivationTextReader interface {
+		DerivationText(ctx context.Context, path storepath.Path) (string, error)
+	}
+
 	// A NAROffsetReader returns the archive of an object from an offset in bytes on, without
 	// reading the bytes before it. The reader cannot check the NAR hash, and must be closed. The
 	// error is a [*NotFoundError] if the path is not valid, or [nar.ErrOffset].

@@ -53,6 +53,11 @@ func (l storeLoader) LoadDerivation(ctx context.Context, path storepath.Path) (s
 	if !ok {
 		return "", unsupported(l.s, "read the contents of paths")
 	}
+	if t, ok := r.(DerivationTextReader); ok { // not of a store that r wraps: r may return other archives
+		if text, err := t.DerivationText(ctx, path); err == nil {
+			return text, nil
+		}
+	}
 	archive, err := r.NARFromPath(ctx, path)
 	if errors.Is(err, ErrNotFound) {
 		return "", fmt.Errorf("%w: %w", err, fs.ErrNotExist)

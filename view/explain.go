@@ -39,7 +39,7 @@ func (h *Handler) explainPath(ctx context.Context, path storepath.Path) (*explai
 		if err != nil {
 			return nil, err
 		}
-		return explain.Derivation(ctx, path, d, store.Derivations(h.store), &explain.DerivationOptions{Store: h.store})
+		return explain.Derivation(ctx, explain.Drv{Path: path, Derivation: d, Inputs: store.Derivations(h.store)}, &explain.DerivationOptions{Store: h.store})
 	}
 	info, err := h.store.QueryPathInfo(ctx, path)
 	if err != nil {

@@ -21,7 +21,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	derivation, err := explain.Derivation(t.Context(), s.drv, d, store.Derivations(s), nil)
+	derivation, err := explain.Derivation(t.Context(), explain.Drv{Path: s.drv, Derivation: d, Inputs: store.Derivations(s)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

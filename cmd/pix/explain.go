@@ -47,16 +47,18 @@ offsets of their contents, and its hash.
 With --against, it prints the first step in which two computations differ, with the bytes around the
 first difference, and the steps that follow from it. --why-rebuilt compares two derivations with all
 their inputs, and prints the differences that cause the rebuild, apart from the derivations that are
-built again only because of their inputs. With one of these flags the exit code is 1 if something
-differs. --affects prints the derivations whose change changes the output paths of DRV, and those
-that are only needed for the build.
+built again only because of their inputs. Of many causes of one kind it prints the number and
+examples. With one of these flags the exit code is 1 if something differs. --affects prints the
+derivations whose change changes the output paths of DRV, and those that are only needed for the
+build.
 
 --commands prints a shell script that computes each step with coreutils (b3sum for BLAKE3, openssl
 for signatures), and prints the results. The script is safe to run: the bytes of the explained
 object are escaped, so they cannot run a command. It begins with the contents of an object if its
 archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full, --json and
 --commands. The exit code is 1 if a computed path is not the one in the store or in the derivation,
-or if no trusted key has signed a path that is not content-addressed.`,
+or if no trusted key has signed a path that is not content-addressed. On a terminal, sentences are
+wrapped to its width.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
 			"  pix explain --commands /nix/store/...-source | sh\n" +
 			"  pix explain --signatures /nix/store/...-hello\n" +
@@ -132,7 +134,11 @@ func countTrue(conditions ...bool) (n int) {
 
 // textOptions returns the options of the text form.
 func (a *app) textOptions(o *explainOptions) *explain.TextOptions {
-	return &explain.TextOptions{Color: a.color.on(a.stdout, a.getenv), Full: o.full}
+	t := &explain.TextOptions{Color: a.color.on(a.stdout, a.getenv), Full: o.full}
+	if isTerminal(a.stdout) {
+		t.Columns = columnsOf(a.stdout)
+	}
+	return t
 }
 
 // explain explains an argument, or compares it with another one.

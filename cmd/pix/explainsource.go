@@ -62,7 +62,7 @@ func explainDerivation(ctx context.Context, src *drvSource, arg string, outputs 
 			return nil, fmt.Errorf("derivation '%s' does not have an output named '%s'", d.path, output)
 		}
 	}
-	return explain.Derivation(ctx, d.path, d.Derivation, d.inputs, d.explainOptions(src, outputs))
+	return explain.Derivation(ctx, d.explained(), d.explainOptions(src, outputs))
 }
 
 // explained returns the derivation for package explain.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"pix/monitor"
@@ -104,7 +103,7 @@ func newMonitorJSON(e *monitor.Event) any {
 	case e.Client != nil:
 		head.Event = "connect"
 		c := e.Client
-		return monitorConnectJSON{head, orNoPID(c.PID), orNoID(c.UID), orNoID(c.GID), orNull(c.User), slices.Concat([]string{}, c.Command)}
+		return monitorConnectJSON{head, orNoPID(c.PID), orNoID(c.UID), orNoID(c.GID), orNull(c.User), notNull(c.Command)}
 	case e.Failure != nil:
 		head.Event = "failure"
 		return monitorFailureJSON{head, e.Failure.Reason}
@@ -112,7 +111,7 @@ func newMonitorJSON(e *monitor.Event) any {
 		head.Event = "handshake"
 		h := e.Handshake
 		return monitorHandshakeJSON{
-			head, h.Version, h.ClientVersion, h.DaemonVersion, slices.Concat([]string{}, h.ClientFeatures), slices.Concat([]string{}, h.DaemonFeatures),
+			head, h.Version, h.ClientVersion, h.DaemonVersion, notNull(h.ClientFeatures), notNull(h.DaemonFeatures),
 			orNull(h.Nix), h.Trust, orNull(h.Error),
 		}
 	case e.Operation != nil:
@@ -138,6 +137,14 @@ func newMonitorSummaryJSON(s monitor.Summary) monitorSummaryJSON {
 		j.Operations[i] = monitorTotalJSON{o.Name, o.Count, o.Errors, o.Time.Seconds(), o.Longest.Seconds(), o.Up, o.Down, o.Histogram}
 	}
 	return j
+}
+
+// notNull returns a list that is not null in JSON.
+func notNull(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
 }
 
 // unixSeconds returns a time in microseconds, as a number of seconds. A trace has only times of day.

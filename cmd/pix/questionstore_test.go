@@ -128,6 +128,7 @@ func (q *questionStore) addCache() {
 	key, err := signature.ParseSecretKey(exampleKey)
 	q.check(err)
 	q.args["key"] = key.Public().String()
+	q.args["lib2.hash"] = storepath.Path(q.args["lib2"]).HashPart()
 	q.args["cache"] = "file://" + mustAbs(q.t, "cache")
 }
 

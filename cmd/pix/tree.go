@@ -41,15 +41,11 @@ unfolded again. With --reverse, below each path are the paths of the store that 
 }
 
 func (a *app) printTree(ctx context.Context, s store.Store, paths []storepath.Path, o treeOptions) error {
-	load := closure.Load
-	if o.reverse {
-		load = closure.LoadReferrers
-	}
-	c, err := load(ctx, s, paths...)
+	opts := &closure.TreeOptions{Depth: max(o.depth, 0), Reverse: o.reverse}
+	c, err := loadTree(ctx, s, paths, opts)
 	if err != nil {
 		return err
 	}
-	opts := &closure.TreeOptions{Depth: max(o.depth, 0), Reverse: o.reverse}
 	if o.sizes {
 		if opts.Label, err = sizeLabels(ctx, s, c, o.reverse); err != nil {
 			return err
@@ -60,6 +56,14 @@ func (a *app) printTree(ctx context.Context, s store.Store, paths []storepath.Pa
 		err = fmt.Errorf("%w; print the first ones with --depth", err)
 	}
 	return err
+}
+
+// loadTree returns the objects of a tree.
+func loadTree(ctx context.Context, s store.Store, paths []storepath.Path, opts *closure.TreeOptions) (*closure.Closure, error) {
+	if opts.Reverse {
+		return closure.LoadReferrers(ctx, s, opts.Depth, paths...)
+	}
+	return closure.Load(ctx, s, paths...)
 }
 
 // sizeLabels returns a function that returns the sizes of a path in a tree as text. The paths of a reverse tree are

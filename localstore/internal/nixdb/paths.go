@@ -77,6 +77,18 @@ func readInfo(dir storepath.Dir, path storepath.Path, row *sqlite.Stmt) (*store.
 	return info, nil
 }
 
+// NARHash returns the hash of the archive of a path. It returns a [*store.NotFoundError] if the path is not valid.
+func (c *Conn) NARHash(path storepath.Path) (hash nixhash.Hash, err error) {
+	err = c.Query("select hash from ValidPaths where path = ?", func(row *sqlite.Stmt) (err error) {
+		hash, err = nixhash.Parse(row.ColumnText(0))
+		return err
+	}, string(path))
+	if err == nil && hash.IsZero() {
+		err = &store.NotFoundError{Path: path}
+	}
+	return hash, err
+}
+
 // PathID returns the id of a path in the database, and reports whether the path is valid.
 func (c *Conn) PathID(path storepath.Path) (id int64, valid bool, err error) {
 	err = c.Query("select id from ValidPaths where path = ?", func(row *sqlite.Stmt) error {

@@ -1,0 +1,193 @@
+package derivation
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"pix/internal/parallel"
+	"pix/storepath"
+)
+
+// A comparison is a difference with its two derivations.
+type comparison struct {
+	*Difference
+	a, b *Derivation
+}
+
+// A closureDiffer is one run of [DiffClosure].
+type closureDiffer struct {
+	sides [2]*diffSide
+	known map[[2]storepath.Path]*InputDifference // the first occurrence of each pair
+}
+
+// compareInputs compares the inputs of a level, several at the same time. It returns the pairs that were not compared before, in the
+// order of the level. The error is a [*LimitError], or the cause of ctx.
+func (c *closureDiffer) compareInputs(ctx context.Context, level []comparison) ([]comparison, error) {
+	var pairs []*InputDifference // the first occurrence of each pair
+	for _, d := range level {
+		for i := range d.Inputs {
+			if in := &d.Inputs[i]; c.isFirst(in) {
+				pairs = append(pairs, in)
+			}
+		}
+	}
+	next := make([]comparison, len(pairs))
+	err := inParallel(ctx, len(pairs), func(ctx context.Context, i int) (err error) {
+		next[i], err = c.compare(ctx, pairs[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range level {
+		for i := range d.Inputs {
+			in := &d.Inputs[i]
+			if known := c.known[[2]storepath.Path{in.A, in.B}]; known != nil {
+				in.Difference, in.Err = known.Difference, known.Err
+			}
+		}
+	}
+	var compared []comparison
+	for i, in := range pairs {
+		if in.Difference != nil {
+			c.sides[0].keepOutputs(in.A, next[i].a)
+			c.sides[1].keepOutputs(in.B, next[i].b)
+			compared = append(compared, next[i])
+		}
+	}
+	err = inParallel(ctx, len(level), func(_ context.Context, i int) error {
+		d := level[i]
+		d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides[side].outputs[path] })
+		return nil
+	})
+	return compared, err
+}
+
+// isFirst reports whether an input is a pair that did not occur before.
+func (c *closureDiffer) isFirst(in *InputDifference) bool {
+	pair := [2]storepath.Path{in.A, in.B}
+	if in.A == "" || in.B == "" || in.A == in.B || c.known[pair] != nil {
+		return false
+	}
+	c.known[pair] = in
+	return true
+}
+
+// inParallel calls do for the numbers below n on as many goroutines as there are processors. The error is the first one, or the cause
+// of ctx.
+func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	const atOnce = 16 // numbers that a goroutine takes
+	group, workCtx := parallel.WithContext(ctx, 0)
+	var taken atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), (n+atOnce-1)/atOnce) {
+		group.Go(func() error {
+			for {
+				from := int(taken.Add(atOnce)) - atOnce
+				if from >= n {
+					return nil
+				}
+				for i := from; i < min(from+atOnce, n); i++ {
+					if workCtx.Err() != nil {
+						return context.Cause(workCtx)
+					}
+					if err := do(workCtx, i); err != nil {
+						return err
+					}
+				}
+			}
+		})
+	}
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// loader returns a loader for pairing inputs.
+func (c *closureDiffer) loader(ctx context.Context) inputLoader {
+	return func(side int, path storepath.Path) (*Derivation, error) {
+		return c.sides[side].load(ctx, new(InputDifference), path)
+	}
+}
+
+// compare compares the two derivations of a pair. The comparison is empty if one of them cannot be loaded. The error is a
+// [*LimitError].
+func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (comparison, error) {
+	var drvs [2]*Derivation
+	for side, path := range []storepath.Path{in.A, in.B} {
+		d, err := c.sides[side].load(ctx, in, path)
+		if d == nil {
+			return comparison{}, err
+		}
+		drvs[side] = d
+	}
+	d, err := diff(drvs[0], drvs[1], c.loader(ctx))
+	if err != nil {
+		return comparison{}, err
+	}
+	d.A, d.B = in.A, in.B
+	in.Difference = d
+	return comparison{d, drvs[0], drvs[1]}, nil
+}
+
+// A diffSide loads the derivations of one side.
+type diffSide struct {
+	loader  Loader
+	loaded  *Closure                                   // or nil
+	outputs map[storepath.Path][]Entry[string, string] // of each compared derivation, the texts that stand for its outputs
+
+	mu    sync.Mutex
+	meter *meter
+}
+
+func newDiffSide(l Loader, loaded *Closure, limits *Limits) *diffSide {
+	return &diffSide{loader: l, loaded: loaded, outputs: map[storepath.Path][]Entry[string, string]{}, meter: newMeter(l, limits)}
+}
+
+// keepOutputs keeps the texts that stand for the outputs of a derivation.
+func (s *diffSide) keepOutputs(path storepath.Path, d *Derivation) {
+	texts := make([]Entry[string, string], 0, d.Outputs.Len())
+	for name, o := range d.Outputs.All() {
+		text := string(o.path)
+		if text == "" {
+			placeholder, _ := storepath.OutputPlaceholder(path, name) // only a path that is no derivation has none
+			text = string(placeholder)
+		}
+		// A copy, because the text of the whole derivation would stay in memory.
+		texts = append(texts, Entry[string, string]{strings.Clone(name), strings.Clone(text)})
+	}
+	s.outputs[path] = texts
+}
+
+// load returns a derivation of an input, or nil, after setting the error of the input. The error is a
+// [*LimitError].
+func (s *diffSide) load(ctx context.Context, in *InputDifference, path storepath.Path) (*Derivation, error) {
+	if s.loaded != nil {
+		if d, ok := s.loaded.Get(path); ok {
+			return d, nil
+		}
+	}
+	if err := s.count(func(m *meter) error { return m.found(path, path) }); err != nil {
+		return nil, err
+	}
+	d, length, err := loadOne(ctx, s.loader, path)
+	if err != nil {
+		in.Err = &LoadError{Path: path, Err: err}
+		return nil, nil
+	}
+	if err := s.count(func(m *meter) error { return m.loaded(path, path, d, length) }); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// count counts a derivation, which several goroutines may do at the same time.
+func (s *diffSide) count(add func(*meter) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return add(s.meter)
+}
