@@ -73,6 +73,7 @@ func TestGrowth(t *testing.T) {
 		{"is-valid --stdin", true, 1000},
 		{"is-valid --stdin --json", true, 2500},
 		{"path-info --stdin --json", true, 3500},
+		{"path-info --json --all", false, 2500},
 		{"path-info --json -r ROOT", false, 2500},
 		{"path-info --json -r -S ROOT", false, 7500},
 		{"path-info -r ROOT", false, 5500},

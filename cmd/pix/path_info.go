@@ -16,7 +16,7 @@ import (
 // pathInfoOptions are the flags of path-info.
 type pathInfoOptions struct {
 	asJSON      bool
-	version     int // of Nix's format of path infos in JSON
+	version     int  // of Nix's format of path infos in JSON
 	all         bool // valid paths of the store
 	recursive   bool
 	size        bool // of the archive
