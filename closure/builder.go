@@ -35,7 +35,10 @@ type builderNode struct {
 	added         bool
 }
 
-func newBuilder() *builder { return &builder{nodes: make(map[storepath.Path]int32)} }
+// newBuilder returns a builder with space for n paths.
+func newBuilder(n int) *builder {
+	return &builder{nodes: make(map[storepath.Path]int32, n), all: make([]builderNode, 0, n)}
+}
 
 // add adds an object, unless it was added before.
 func (b *builder) add(info *store.PathInfo) {

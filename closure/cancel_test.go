@@ -9,7 +9,7 @@ import (
 // A computation over a large closure ends with the cause of its context, also after it has begun.
 func TestCancel(t *testing.T) {
 	c := randomClosure(t, 10_000)
-	b := newBuilder()
+	b := newBuilder(0)
 	for i := range 5000 {
 		b.node(numbered(t, i))
 		b.all[i].added = true

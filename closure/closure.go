@@ -37,7 +37,7 @@ type Object struct {
 // New returns the closure of these infos. The error is a [*MissingError] if one of them refers to a path that is
 // not among them.
 func New(infos []*store.PathInfo) (*Closure, error) {
-	b := newBuilder()
+	b := newBuilder(len(infos))
 	for _, info := range infos {
 		b.add(info)
 	}

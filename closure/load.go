@@ -35,7 +35,7 @@ func load(ctx context.Context, s store.Store, roots []storepath.Path, atLeast in
 // [store.AllInfosQuerier].
 func LoadAll(ctx context.Context, s store.Store) (*Closure, error) {
 	if all, ok := allInfos(ctx, s); ok {
-		c, err := loadEverything(ctx, s, all)
+		c, err := loadEverything(ctx, s, all, 0)
 		if !errors.Is(err, errWalk) {
 			return c, err
 		}
@@ -61,7 +61,7 @@ var errLarge = errors.New("the closure is large")
 
 // walk follows references from the roots. The error is errLarge for more than most paths.
 func walk(ctx context.Context, s store.Store, roots []storepath.Path, most int) (*Closure, error) {
-	b := newBuilder()
+	b := newBuilder(0)
 	for info, err := range store.Closure(ctx, s, roots...) {
 		if err != nil {
 			return nil, err
@@ -89,17 +89,18 @@ func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roo
 			return c, err
 		}
 	}
-	if c, err = loadEverything(ctx, s, all); err != nil {
+	if c, err = loadEverything(ctx, s, all, n); err != nil {
 		return nil, err
 	}
 	return c.closureOf(roots)
 }
 
-// loadEverything returns the closure of all valid paths. The error is errWalk if the store changes meanwhile, or is
-// larger than its limits, though the closure of a few roots may be smaller.
-func loadEverything(ctx context.Context, s store.Store, all store.AllInfosQuerier) (*Closure, error) {
+// loadEverything returns the closure of all valid paths. n is their approximate number, or 0 if it is unknown. The error
+// is errWalk if the store changes meanwhile, or is larger than its limits, though the closure of a few roots may be
+// smaller.
+func loadEverything(ctx context.Context, s store.Store, all store.AllInfosQuerier, n int) (*Closure, error) {
 	limits := store.LimitsOf(s)
-	b := newBuilder()
+	b := newBuilder(min(n, limits.Paths))
 	for info, err := range all.QueryAllPathInfos(ctx) {
 		if err != nil {
 			return nil, err

@@ -44,7 +44,7 @@ func LoadReferrers(ctx context.Context, s store.Store, depth int, paths ...store
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder()
+	b := newBuilder(0)
 	for _, info := range infos {
 		part := *info
 		part.References = slices.DeleteFunc(slices.Clone(info.References), func(ref storepath.Path) bool { return !seen[ref] })

@@ -130,7 +130,8 @@ func (c *collection) run(ctx context.Context) error {
 		return nil
 	case store.GCReturnDead:
 		c.result.Paths = c.dead(plan)
-		return nil
+		c.result.ArchiveBytes, err = c.deadArchives(ctx, plan)
+		return err
 	}
 	if err := c.delete(ctx, plan.victims); err != nil {
 		return err

@@ -109,9 +109,9 @@ func HashPath(ctx context.Context, path string, algo nixhash.Algorithm, opts *Du
 type dumper struct {
 	*pipeline
 	opts    DumpOptions
-	root    string // the dumped path, for error messages
-	rel     []byte // path of the current file, relative to root
-	list    [MaxDepth]nameList
+	root    string       // the dumped path, for error messages
+	rel     []byte       // path of the current file, relative to root
+	lists   []*nameList  // of the open directories, by depth; used again for the next ones
 	listing *dumpListing // if not nil, the nodes go here and the contents are not read
 	skip    uint64       // number of bytes before the offset of [DumpFrom] that are still to be dropped
 }
@@ -170,7 +170,10 @@ func openSame(path string, info fs.FileInfo) (openedFile, error) {
 // folder dumps a directory and closes it.
 func (d *dumper) folder(f folder, name string, depth int) error {
 	defer f.close()
-	l := &d.list[depth]
+	if depth == len(d.lists) {
+		d.lists = append(d.lists, new(nameList))
+	}
+	l := d.lists[depth]
 	l.reset()
 	err := f.list(l)
 	if err == nil {

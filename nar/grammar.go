@@ -13,11 +13,11 @@ type grammar struct {
 	state state
 	entry Entry // the current node, or the last one
 
-	// depth is the depth of the current node. names[d] is the name of its ancestor at depth d;
-	// names[depth+1] is the last name in the current directory, which the next name must
-	// follow.
+	// depth is the depth of the current node. names[:depth] is its path, and names[depth] is the
+	// last name in the current directory, which the next name must follow. Most
+	// archives of a store are single files, which need no names.
 	depth int
-	names [MaxDepth + 1]string
+	names []string
 }
 
 // A state says what the grammar expects next.
@@ -134,7 +134,10 @@ func (g *grammar) unexpected(s []byte, wanted string) (reason string) {
 }
 
 func (g *grammar) takeKind(s []byte) (event, string) {
-	g.entry = Entry{Depth: g.depth, Name: g.names[g.depth]}
+	g.entry = Entry{Depth: g.depth}
+	if g.depth > 0 {
+		g.entry.Name = g.names[g.depth-1]
+	}
 	switch string(s) {
 	case "regular":
 		g.entry.Kind, g.state = Regular, wantContents
@@ -144,7 +147,7 @@ func (g *grammar) takeKind(s []byte) (event, string) {
 		return nothing, ""
 	case "directory":
 		g.entry.Kind, g.state = Directory, wantEntry
-		g.names[g.depth+1] = ""
+		g.names = append(g.names[:g.depth], "")
 		return haveEntry, ""
 	}
 	return nothing, g.unexpected(s, "'regular', 'directory' or 'symlink'")
@@ -188,7 +191,7 @@ func (g *grammar) takeName(s []byte) (reason string) {
 	if g.depth+1 >= MaxDepth {
 		return fmt.Sprintf("directories are nested more than %d deep", MaxDepth)
 	}
-	name, last := string(s), g.names[g.depth+1]
+	name, last := string(s), g.names[g.depth]
 	if reason := checkName(name); reason != "" {
 		return fmt.Sprintf("the name %q %s", name, reason)
 	}
@@ -198,8 +201,8 @@ func (g *grammar) takeName(s []byte) (reason string) {
 	if name < last {
 		return fmt.Sprintf("the name %q comes after %q: a directory is not sorted", name, last)
 	}
-	g.depth++
 	g.names[g.depth], g.state = name, wantNodeTag
+	g.depth++
 	return ""
 }
 
@@ -217,5 +220,5 @@ func (g *grammar) closeNode() event {
 // path returns the path of the current node, separated by slashes, or "" for the root. After
 // an entry is complete, it is the entry's path until the next string is taken.
 func (g *grammar) path() string {
-	return strings.Join(g.names[min(1, g.depth):g.depth+1], "/")
+	return strings.Join(g.names[:g.depth], "/")
 }

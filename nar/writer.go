@@ -32,8 +32,8 @@ type Writer struct {
 
 	entry   Entry // the last entry
 	started bool
-	depth   int                  // number of open directories; names[1:depth] is the path of the innermost
-	names   [MaxDepth + 1]string // names[d] is the last name written at depth d
+	depth   int      // number of open directories; names[:depth-1] is the path of the innermost
+	names   []string // names[d-1] is the last name written at depth d
 	err     error
 }
 
@@ -53,10 +53,13 @@ func (w *Writer) WriteEntry(e Entry) error {
 	}
 	w.endEntry(e.Depth)
 	w.append(func(dst []byte) []byte { return appendNode(dst, &e) })
-	w.entry, w.started, w.names[e.Depth] = e, true, e.Name
+	w.entry, w.started = e, true
+	if e.Depth > 0 {
+		w.names = append(w.names[:e.Depth-1], e.Name)
+	}
 	switch e.Kind {
 	case Directory:
-		w.depth, w.names[e.Depth+1] = e.Depth+1, ""
+		w.depth, w.names = e.Depth+1, append(w.names, "")
 	case Regular:
 		w.left = e.Size
 	}
@@ -83,7 +86,7 @@ func (w *Writer) check(e *Entry) (reason string) {
 		if reason := checkName(e.Name); reason != "" {
 			return fmt.Sprintf("the name %q %s", shorten(e.Name), reason)
 		}
-		if last := w.names[e.Depth]; e.Name <= last {
+		if last := w.names[e.Depth-1]; e.Name <= last {
 			return fmt.Sprintf("the name %q does not come after %q", e.Name, last)
 		}
 	}
@@ -216,7 +219,7 @@ func (w *Writer) flush(most int) error {
 }
 
 func (w *Writer) fail(reason string) error {
-	path := strings.Join(w.names[min(1, w.entry.Depth):w.entry.Depth+1], "/")
+	path := strings.Join(w.names[:w.entry.Depth], "/")
 	w.err = &Error{Offset: w.offset, Path: path, Reason: reason}
 	return w.err
 }

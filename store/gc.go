@@ -70,6 +70,10 @@ type GCResult struct {
 	// BytesFreed is the size of the deleted files in bytes. Files with other hard links do not
 	// count.
 	BytesFreed uint64
+
+	// ArchiveBytes is the total size of the archives of the dead paths in bytes, for
+	// [GCReturnDead]. It is 0 if the store does not report it: a daemon does not.
+	ArchiveBytes uint64
 }
 
 // A Root protects a path from garbage collection.

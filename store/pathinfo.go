@@ -16,9 +16,6 @@ type PathInfo struct {
 	Path    storepath.Path
 	Deriver storepath.Path // the derivation that built it; "" if unknown
 
-	NARHash nixhash.Hash // SHA-256 of the object's archive
-	NARSize uint64       // size of the archive in bytes; 0 if unknown
-
 	// References are the store paths that the object mentions, sorted. They may include its own
 	// path.
 	References []storepath.Path
@@ -27,15 +24,21 @@ type PathInfo struct {
 	// time if unknown.
 	RegistrationTime time.Time
 
-	// Ultimate says that this store built the object itself, and so trusts it without a
-	// signature.
-	Ultimate bool
-
 	// Signatures have the form "key name:base64", sorted.
 	Signatures []string
 
+	// The order of the other fields saves 32 bytes of padding for each info, of which a large
+	// closure has millions.
+
+	NARSize uint64       // size of the archive in bytes; 0 if unknown
+	NARHash nixhash.Hash // SHA-256 of the object's archive
+
 	// CA is the content address of a content-addressed object, otherwise the zero value.
 	CA storepath.ContentAddress
+
+	// Ultimate says that this store built the object itself, and so trusts it without a
+	// signature.
+	Ultimate bool
 }
 
 // Fingerprint returns the text that signatures of the path sign: see

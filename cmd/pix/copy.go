@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -105,7 +106,7 @@ func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copie
 		if err != nil {
 			return err
 		}
-		boundGarbage()
+		debug.SetGCPercent(40) // the infos of all copied paths are held; see boundGarbage
 		infos, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
 			AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
 			Substitute: o.substitute,

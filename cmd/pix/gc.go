@@ -107,8 +107,8 @@ func (a *app) gc(cmd *cobra.Command, args []string, o gcOptions) error {
 		boundGarbage()
 		result, err := store.CollectGarbage(ctx, s, opts)
 		if result != nil { // after an error it has the paths that were deleted before
-			var size uint64
-			if o.dryRun && err == nil {
+			size := result.ArchiveBytes
+			if o.dryRun && err == nil && size == 0 {
 				size, err = archiveSizes(ctx, s, result.Paths)
 			}
 			err = cmp.Or(a.printCollected(result, size, o), err)

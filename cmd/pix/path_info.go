@@ -16,7 +16,8 @@ import (
 // pathInfoOptions are the flags of path-info.
 type pathInfoOptions struct {
 	asJSON      bool
-	version     int // of Nix's format of path infos in JSON
+	version     int  // of Nix's format of path infos in JSON
+	all         bool // valid paths of the store
 	recursive   bool
 	size        bool // of the archive
 	closureSize bool
@@ -44,7 +45,7 @@ A path that is not valid is null in JSON. Otherwise the exit code is 1 then, aft
 have been printed.`,
 		example: "  pix path-info -rsSh /nix/store/...-hello\n" +
 			"  pix path-info -r --table --sort added-size /nix/store/...-hello",
-		all: true,
+		all: &o.all,
 		check: func() error {
 			if o.version < 1 || o.version > 3 {
 				return fmt.Errorf("--json-format is %d, expected 1 to 3", o.version)

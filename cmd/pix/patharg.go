@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type pathVerb struct {
 
 	ofDerivations bool // outputs stand for their derivations
 
-	all bool // adds the flag --all, for all valid paths of the store
+	all *bool // not nil adds the flag --all, for all valid paths of the store
 
 	access func() storeAccess // nil is toRead
 
@@ -41,7 +42,8 @@ type pathVerb struct {
 
 // newPathVerb returns the command for v.
 func newPathVerb(a *app, v pathVerb) *cobra.Command {
-	var stdin, all, asJSON bool
+	var stdin, asJSON bool
+	all := cmp.Or(v.all, new(bool))
 	cmd := &cobra.Command{
 		Use:     v.use,
 		Short:   v.short,
@@ -54,7 +56,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 					return wrongUse(cmd, err)
 				}
 			}
-			args, err := a.namesOrAll(cmd, args, stdin, all)
+			args, err := a.namesOrAll(cmd, args, stdin, *all)
 			if err != nil {
 				return err
 			}
@@ -71,7 +73,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				if v.ofDerivations {
 					resolve = derivationsOf
 				}
-				if all {
+				if *all {
 					resolve = allObjects
 				}
 				paths, err := resolve(ctx, s, names)
@@ -94,8 +96,8 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		cmd.ValidArgsFunction = a.completeInstallables
 	}
 	addStdinFlag(cmd, &stdin)
-	if v.all {
-		cmd.Flags().BoolVar(&all, "all", false, "all valid paths of the store")
+	if v.all != nil {
+		cmd.Flags().BoolVar(all, "all", false, "all valid paths of the store")
 	}
 	if v.list != nil {
 		addPathsJSONFlag(cmd, &asJSON)

@@ -30,6 +30,9 @@ func (a *app) printInfosJSON(ctx context.Context, s store.Store, paths []storepa
 	case o.recursive:
 		boundGarbage() // a walk holds little more than the paths, but allocates much more
 		infos, err = closureJSONInfos(ctx, s, paths)
+	case o.all:
+		boundGarbage()
+		infos, err = allJSONInfos(ctx, s, paths)
 	default:
 		infos = jsonInfos{paths: paths, infos: store.LookUp(ctx, s, paths)}
 	}
@@ -50,6 +53,15 @@ func closureJSONInfos(ctx context.Context, s store.Store, paths []storepath.Path
 	})
 	j.invalid = invalid.paths
 	return j, err
+}
+
+// allJSONInfos returns the infos of all valid paths, which are sorted. In a store in a directory, they are also the closure of
+// these paths, whose infos such a store reads without a search for each path.
+func allJSONInfos(ctx context.Context, s store.Store, paths []storepath.Path) (jsonInfos, error) {
+	if _, ok := store.As[store.SortedClosureQuerier](s); ok {
+		return closureJSONInfos(ctx, store.WithLimits(s, store.Limits{}), paths)
+	}
+	return jsonInfos{paths: paths, infos: store.LookUp(ctx, s, paths)}, nil
 }
 
 // infosWithSizes returns the infos of paths, which are sorted, or of their closure, with the sizes of closures. The sizes need

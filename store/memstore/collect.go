@@ -155,7 +155,13 @@ func (s *Store) CollectGarbage(_ context.Context, opts store.GCOptions) (*store.
 	case store.GCReturnLive:
 		return resultOf(candidates, func(p storepath.Path) bool { return alive[p] }), nil
 	case store.GCReturnDead:
-		return resultOf(candidates, func(p storepath.Path) bool { return !alive[p] }), nil
+		result := resultOf(candidates, func(p storepath.Path) bool { return !alive[p] })
+		for _, p := range candidates {
+			if !alive[p] {
+				result.ArchiveBytes += uint64(len(s.objects[p].nar))
+			}
+		}
+		return result, nil
 	case store.GCDeleteDead:
 		return s.deleteDead(candidates, alive, opts.MaxFreed), nil
 	case store.GCDeleteSpecific:
