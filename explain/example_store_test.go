@@ -54,7 +54,7 @@ func explainIn(ctx context.Context, s store.Store, path storepath.Path) (*explai
 		if err != nil {
 			return nil, err
 		}
-		return explain.Derivation(ctx, path, d, inputs, options)
+		return explain.Derivation(ctx, explain.Drv{Path: path, Derivation: d, Inputs: inputs}, options)
 	}
 	info, err := s.QueryPathInfo(ctx, path)
 	if err != nil {
