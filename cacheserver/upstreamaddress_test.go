@@ -5,12 +5,14 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"pix/binarycache"
 	"pix/cacheserver"
+	"pix/nar"
 	"pix/narinfo"
 	"pix/nixhash"
 	"pix/signature"
@@ -173,5 +175,36 @@ func TestForgedAddressInCache(t *testing.T) {
 	}
 	if n := narInfoOf(t, newHandler(t, &cacheserver.Options{Keys: []signature.SecretKey{key}}, dst), text.Path); len(n.Signatures) != 0 {
 		t.Errorf("the signatures are %q", n.Signatures)
+	}
+}
+
+// An upstream cache cannot put a directory under the path of an empty file, whose hash is the one of nothing, nor a malformed archive
+// that has the right contents.
+func TestForgedAddressOfOtherThanFile(t *testing.T) {
+	directory, err := os.MkdirTemp(t.TempDir(), "")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(directory, "evil"), []byte("evil"), 0o600)
+	}
+	var dumped bytes.Buffer
+	if err == nil {
+		err = nar.Dump(t.Context(), &dumped, directory, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := fileArchive("right")
+	for contents, wrong := range map[string][]byte{"": dumped.Bytes(), "right": right[:len(right)-8]} {
+		for _, dir := range []string{"", t.TempDir()} {
+			mem := memstore.New(nil)
+			info := addAddressed(t, mem, storepath.Text, nixhash.SHA256, contents)
+			u := newUpstream(t, &forgingStore{mem, info, wrong}, &cacheserver.UpstreamOptions{Dir: dir})
+			srv := serve(t, nil, u)
+			url := srv.URL + "/nar/" + info.Path.HashPart() + "-" + nixhash.Sum(nixhash.SHA256, wrong).Nix32() + ".nar"
+			for _, part := range []string{"", "bytes=8-"} {
+				if body, complete := download(t, url, part); complete {
+					t.Errorf("%q, range %q: a complete response of %d bytes", contents, part, len(body))
+				}
+			}
+		}
 	}
 }

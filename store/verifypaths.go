@@ -199,15 +199,17 @@ func (v *pathVerifier) verifyContents(ctx context.Context, info *PathInfo) error
 		err = &ModifiedError{Path: info.Path, Expected: info.NARHash, Got: hasher.Hash()}
 	}
 	if err == nil && address != nil {
-		_, err = info.CheckContents(address.hashes.Finish())
+		err = address.check(info, hasher.Size())
 	}
 	return err
 }
 
 // An addressHasher computes the content address of an object from its archive.
 type addressHasher struct {
-	method storepath.Method
-	hashes *nar.ModuloHasher
+	method  storepath.Method
+	hashes  *nar.ModuloHasher
+	notFile error  // why an archive with the address of a file is not one; nil if it is
+	end     uint64 // where the archive of the file ends
 }
 
 // newAddressHasher returns nil if the archive hash decides whether an object has its content address, or if there is none
@@ -218,24 +220,57 @@ func newAddressHasher(info *PathInfo) (*addressHasher, error) {
 		return nil, nil
 	}
 	hashes, err := nar.NewModuloHasher(info.CA.Hash().Algorithm(), info.Path.HashPart())
-	return &addressHasher{method, hashes}, err
+	return &addressHasher{method: method, hashes: hashes}, err
 }
 
-// read reads an archive to its end. An archive that is not a file has no flat hash, so the hash of nothing remains.
+// read reads an archive to its end.
 func (h *addressHasher) read(archive io.Reader) error {
 	if h.method == storepath.NAR {
 		_, err := io.Copy(h.hashes, archive)
 		return err
 	}
-	r := nar.NewReader(archive)
+	err := h.readFile(nar.NewReader(archive))
+	if _, malformed := errors.AsType[*nar.Error](err); malformed || errors.Is(err, errNotFile) {
+		h.notFile, err = err, nil
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, archive) // all of it counts for the hash of the archive
+	}
+	return err
+}
+
+// errNotFile is the error of an archive of another object than a file.
+var errNotFile = errors.New("an archive that is not a file")
+
+// readFile hashes the contents of the file in an archive.
+func (h *addressHasher) readFile(r *nar.Reader) error {
 	entry, err := r.Next()
-	if err == nil && entry.Kind == nar.Regular {
+	if err == nil && entry.Kind != nar.Regular {
+		err = errNotFile
+	}
+	if err == nil {
+		const last = 16 // the parenthesis
+		h.end = uint64(entry.Offset) + (entry.Size+7)/8*8 + last
 		_, err = io.Copy(h.hashes, r)
 	}
-	if _, malformed := errors.AsType[*nar.Error](err); err != nil && !malformed {
-		return err
+	if err == nil { // what follows the contents may be malformed
+		if _, err = r.Next(); err == io.EOF {
+			return nil
+		}
 	}
-	_, err = io.Copy(io.Discard, archive) // all of it counts for the hash of the archive
+	return err
+}
+
+// check returns an error unless the archive, which has a size in bytes, has the content address of an info. An archive that is not a file has no flat hash. The
+// hash of nothing must not stand for it: any directory would have the address of an empty file.
+func (h *addressHasher) check(info *PathInfo, size uint64) error {
+	if h.notFile == nil && h.method != storepath.NAR && size != h.end {
+		h.notFile = errNotFile
+	}
+	if h.notFile != nil {
+		return &MismatchError{"ca hash", info.Path, info.CA.Hash().WithNix32(), h.notFile.Error()}
+	}
+	_, err := info.CheckContents(h.hashes.Finish())
 	return err
 }
 
