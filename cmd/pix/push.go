@@ -220,7 +220,7 @@ func (p *pusher) step(ctx context.Context) error {
 	}
 	fresh, err := p.state.update(valid, realised.lines())
 	p.all = p.all && err != nil
-	fresh = p.failures.due(fresh)
+	fresh = p.failures.due(fresh, p.state.pushed)
 	if err != nil || len(fresh) == 0 && !p.hasNew(realised) {
 		return err
 	}
@@ -285,7 +285,10 @@ func (p *pusher) announceCopy(ctx context.Context, dst store.Store, paths []stor
 
 // copy copies some paths with their closures, and records the ones that the cache has afterwards.
 func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Path) error {
-	err := p.copyAll(ctx, dst, paths)
+	deleted, err := p.copyAll(ctx, dst, paths)
+	if len(deleted) > 0 { // if they become valid again, they are new
+		paths = slices.DeleteFunc(slices.Clone(paths), func(path storepath.Path) bool { return slices.Contains(deleted, path) })
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -296,6 +299,7 @@ func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Pa
 		}
 		paths, err = valid, p.failures.take(err)
 	}
+	p.failures.forget(paths)
 	refused, failed := p.pushExtras(ctx, dst, paths)
 	if failed != nil {
 		return errors.Join(err, failed)
@@ -303,30 +307,34 @@ func (p *pusher) copy(ctx context.Context, dst store.Store, paths []storepath.Pa
 	return errors.Join(err, refused, p.state.add(paths, nil))
 }
 
-// copyAll copies paths. If a path was deleted, or refers to a missing one, the others are copied one by one.
-func (p *pusher) copyAll(ctx context.Context, dst store.Store, paths []storepath.Path) error {
+// copyAll copies paths. If a path was deleted, or refers to a missing one, the others are copied one by one. It returns the paths that
+// were deleted.
+func (p *pusher) copyAll(ctx context.Context, dst store.Store, paths []storepath.Path) (deleted []storepath.Path, err error) {
 	copied, err := store.Copy(ctx, dst, p.src, paths, nil)
 	if len(copied) > 0 {
 		names := make([]storepath.Path, len(copied))
 		for i, info := range copied {
 			names[i] = info.Path
 		}
+		p.failures.forget(names)
 		err = errors.Join(err, p.print(names))
 	}
 	if !errors.Is(err, store.ErrNotFound) || ctx.Err() != nil {
-		return err
+		return nil, err
 	}
 	if len(paths) == 1 {
 		if valid, queryErr := p.src.IsValidPath(ctx, paths[0]); queryErr == nil && !valid {
-			return nil
+			return paths, nil
 		}
-		return err
+		return nil, err
 	}
 	var errs []error
 	for _, path := range paths {
-		if err := p.copyAll(ctx, dst, []storepath.Path{path}); err != nil {
+		gone, err := p.copyAll(ctx, dst, []storepath.Path{path})
+		if err != nil {
 			errs = append(errs, &pushPathError{path, err})
 		}
+		deleted = append(deleted, gone...)
 	}
-	return errors.Join(errs...)
+	return deleted, errors.Join(errs...)
 }

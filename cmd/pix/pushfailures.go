@@ -50,23 +50,40 @@ func (e *pushPathError) Error() string { return fmt.Sprintf("'%s': %v", e.path, 
 // Unwrap returns the reason.
 func (e *pushPathError) Unwrap() error { return e.err }
 
-// due returns the new paths of which no retry has to wait. It forgets paths that are not new any more.
-func (f *pushFailures) due(fresh []storepath.Path) (due []storepath.Path) {
+// due returns the new paths of which no retry has to wait. It forgets paths that are not new any more, except recorded ones to which
+// a new path refers: otherwise each retry of that one would report them again.
+func (f *pushFailures) due(fresh []storepath.Path, recorded map[storepath.Path]bool) (due []storepath.Path) {
 	if f == nil || len(f.paths) == 0 {
 		return fresh
 	}
-	known, now := f.paths, time.Now()
+	known, now, dependent := f.paths, time.Now(), false
 	f.paths = make(map[storepath.Path]*pushFailure)
 	for _, path := range fresh {
 		failure := known[path]
 		if failure != nil {
 			f.paths[path] = failure
+			dependent = dependent || failure.dependent
 		}
 		if failure == nil || !now.Before(failure.next) {
 			due = append(due, path)
 		}
 	}
+	for path, failure := range known {
+		if dependent && recorded[path] {
+			f.paths[path] = failure
+		}
+	}
 	return due
+}
+
+// forget forgets the failures of paths that the cache has now.
+func (f *pushFailures) forget(paths []storepath.Path) {
+	if f == nil {
+		return
+	}
+	for _, path := range paths {
+		delete(f.paths, path)
+	}
 }
 
 // split returns the paths that have not failed, and the others.
@@ -140,6 +157,7 @@ func (f *pushFailures) reportRest() { f.name(slices.Sorted(maps.Keys(f.paths)), 
 // name warns of paths that were not copied: one line each of the first ones that do not only refer to others.
 func (f *pushFailures) name(paths []storepath.Path, then string) {
 	named := 0
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path storepath.Path) bool { return f.paths[path] == nil }) // copied meanwhile
 	for _, path := range paths {
 		if failure := f.paths[path]; !failure.dependent && named < maxNamedPaths {
 			named++

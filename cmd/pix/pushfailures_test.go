@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pix/store"
 	"pix/store/memstore"
 	"pix/storepath"
 )
@@ -141,4 +142,97 @@ func TestWatchManyBadPaths(t *testing.T) {
 			t.Errorf("warnings at the end: %q", w.warnings)
 		}
 	})
+}
+
+// A path that a watching push could copy at last is not named at the end.
+func TestWatchEndsAfterRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, bad := startWatching(t, 1, 0)
+		pass(3 * time.Second)
+		w.src.mu.Lock()
+		clear(w.src.bad)
+		w.src.mu.Unlock()
+		w.warnings = nil
+		for range 600 {
+			pass(100 * time.Millisecond) // less than an interval
+			if valid, err := w.dst.IsValidPath(t.Context(), bad[0]); err != nil {
+				t.Fatal(err)
+			} else if valid {
+				break
+			}
+		}
+		w.stop()
+		if len(w.warnings) != 0 {
+			t.Errorf("warnings %q", w.warnings)
+		}
+	})
+}
+
+// A bad path that an earlier push has recorded, and to which a new path refers, is reported once.
+func TestWatchBadRecordedPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, src, dst := newPusher(t, false)
+		bad := addText(t, src, "bad")
+		w := &watchedPush{src: &brokenStore{Store: src, bad: map[storepath.Path]bool{bad: true}}, dst: dst}
+		p.src, p.warn = w.src, func(text string) { w.warnings = append(w.warnings, text) }
+		if err := p.step(t.Context()); err != nil { // records the path
+			t.Fatal(err)
+		}
+		addText(t, src, "dependent", bad)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.watch(ctx, time.Second) }()
+		pass(6 * maxPathPause)
+		warnings := len(w.warnings)
+		if n := w.src.attempts(); n < 5 || n > 30 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+		cancel(errInterrupted)
+		if err := <-ended; err != errInterrupted || warnings != 2 { // of the path, and of the other one
+			t.Errorf("error %v, %d warnings: %q", err, warnings, w.warnings)
+		}
+	})
+}
+
+// A vanishingStore lists paths that it does not have any more.
+type vanishingStore struct {
+	*memstore.Store
+	gone map[storepath.Path]bool
+}
+
+func (s *vanishingStore) IsValidPath(ctx context.Context, path storepath.Path) (bool, error) {
+	if s.gone[path] {
+		return false, nil
+	}
+	return s.Store.IsValidPath(ctx, path)
+}
+
+func (s *vanishingStore) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
+	if s.gone[path] {
+		return nil, &store.NotFoundError{Path: path}
+	}
+	return s.Store.QueryPathInfo(ctx, path)
+}
+
+// A path that is deleted while a push runs is not recorded: when it is valid again, the next push copies it.
+func TestPushDeletedPath(t *testing.T) {
+	for others := range 2 {
+		p, src, dst := newPusher(t, true)
+		path := addText(t, src, "text")
+		for i := range others {
+			addText(t, src, fmt.Sprint("other ", i))
+		}
+		vanishing := &vanishingStore{src, map[storepath.Path]bool{path: true}}
+		p.src = vanishing
+		if err := p.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		clear(vanishing.gone)
+		if err := p.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if valid, err := dst.IsValidPath(t.Context(), path); !valid || err != nil {
+			t.Errorf("with %d other paths: the path was not copied: %v", others, err)
+		}
+	}
 }

@@ -22,6 +22,7 @@ type clientWait struct {
 	since   time.Time     // when the first of them began
 	spent   time.Duration // of earlier calls
 	bytes   int64
+	pending int64 // number of bytes that these calls send, of which the client may have received any part
 }
 
 // reset forgets everything before a request.
@@ -31,22 +32,30 @@ func (w *clientWait) reset() {
 	w.spent, w.bytes, w.since = 0, 0, time.Now()
 }
 
-func (w *clientWait) begin() {
+// begin notes that a call begins to wait for the client. It sends some bytes, or receives an unknown number.
+func (w *clientWait) begin(pending int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.pending += pending
 	if w.waiting++; w.waiting == 1 {
 		w.since = time.Now()
 	}
 }
 
-func (w *clientWait) end(n int64) {
+// end notes that a call has ended, which has sent or received n bytes.
+func (w *clientWait) end(pending, n int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.pending -= pending
 	w.bytes += n
 	if w.waiting--; w.waiting == 0 {
 		w.spent += time.Since(w.since)
 	}
 }
+
+// maxPending is the number of bytes of calls that have not ended for which a client has the time. A handler sends so many at once, and a
+// client that is fast enough may have received almost all of them. A client with many streams does not get more.
+const maxPending = 256 << 10
 
 // check returns the rate of the client in bytes per second, and zero if it has stalled; otherwise the time after which it may have.
 func (w *clientWait) check(limit time.Duration) (rate float64, left time.Duration) {
@@ -60,7 +69,8 @@ func (w *clientWait) check(limit time.Duration) (rate float64, left time.Duratio
 		return 0, limit - total
 	}
 	if rate = float64(w.bytes) / total.Seconds(); rate < stallRate {
-		return rate, 0
+		due := time.Duration(float64(w.bytes+min(w.pending, maxPending)) / stallRate * float64(time.Second))
+		return rate, max(due-total, 0)
 	}
 	w.spent, w.bytes, w.since = 0, 0, now
 	return rate, limit
@@ -101,8 +111,8 @@ type observedBody struct {
 }
 
 func (b *observedBody) Read(p []byte) (n int, err error) {
-	b.wait.begin()
-	defer func() { b.wait.end(int64(n)) }()
+	b.wait.begin(0)
+	defer func() { b.wait.end(0, int64(n)) }()
 	return b.ReadCloser.Read(p)
 }
 
@@ -117,21 +127,25 @@ func (w *observedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 
 // Write implements io.Writer.
 func (w *observedWriter) Write(p []byte) (n int, err error) {
-	w.wait.begin()
-	defer func() { w.wait.end(int64(n)) }()
+	w.wait.begin(int64(len(p)))
+	defer func() { w.wait.end(int64(len(p)), int64(n)) }()
 	return w.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements io.ReaderFrom. The server copies files inside of the kernel. Handlers send a file in small pieces.
 func (w *observedWriter) ReadFrom(src io.Reader) (n int64, err error) {
-	w.wait.begin()
-	defer func() { w.wait.end(n) }()
+	var pending int64
+	if part, ok := src.(*io.LimitedReader); ok {
+		pending = part.N
+	}
+	w.wait.begin(pending)
+	defer func() { w.wait.end(pending, n) }()
 	return io.Copy(w.ResponseWriter, src)
 }
 
 // FlushError sends the buffered bytes. [http.ResponseController] calls it.
 func (w *observedWriter) FlushError() error {
-	w.wait.begin()
-	defer w.wait.end(0)
+	w.wait.begin(0)
+	defer w.wait.end(0, 0)
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

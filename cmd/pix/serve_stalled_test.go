@@ -22,7 +22,7 @@ func TestStalledClients(t *testing.T) {
 		fast, waiting, slow, stalled := conns[0], conns[1], conns[2], conns[3]
 		for i, nc := range conns {
 			if i != 1 { // the handler of waiting waits for something else
-				c.open[nc].wait.begin()
+				c.open[nc].wait.begin(0)
 			}
 		}
 		next := connFrom("192.0.2.9:1")
@@ -31,8 +31,8 @@ func TestStalledClients(t *testing.T) {
 		}
 		time.Sleep(stallTime)
 		for nc, n := range map[*addressedConn]int64{fast: 1 << 20, slow: 1000} {
-			c.open[nc].wait.end(n)
-			c.open[nc].wait.begin()
+			c.open[nc].wait.end(0, n)
+			c.open[nc].wait.begin(0)
 		}
 		for _, victim := range []*addressedConn{stalled, slow} {
 			addBusy(t, c, "192.0.2.9:1")
@@ -50,13 +50,45 @@ func TestStalledClients(t *testing.T) {
 	})
 }
 
+// A client that is just fast enough keeps its place, although the server knows only the end of each large write. A client that has
+// received nothing of one does not.
+func TestSlowClientsInLargeWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, rate := range []int64{stallRate + 100, 2 * stallRate, 20 * stallRate} {
+			const piece = 256 << 10
+			var w clientWait
+			w.reset()
+			time.Sleep(time.Hour) // the store is slow
+			needed := time.Duration(float64(piece) / float64(rate) * float64(time.Second))
+			for range 10 {
+				w.begin(piece)
+				for range 7 { // other clients want a place all the time
+					time.Sleep(needed / 7)
+					if _, left := w.check(stallTime); left == 0 {
+						t.Fatalf("a client that receives %d bytes per second has stalled", rate)
+					}
+				}
+				w.end(piece, piece)
+			}
+			w.reset()
+			for range 10 { // streams
+				w.begin(piece)
+			}
+			time.Sleep(2 * stallTime)
+			if _, left := w.check(stallTime); left != 0 {
+				t.Error("a client that receives nothing has not stalled")
+			}
+		}
+	})
+}
+
 // If stalled clients leave one place to all others, a new client does not wait for that place.
 func TestStalledClientsAndAnUnusedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newHTTPConnections(3)
 		stalled := []*addressedConn{addBusy(t, c, "192.0.2.1:1"), addBusy(t, c, "192.0.2.2:1")}
 		for _, nc := range stalled {
-			c.open[nc].wait.begin()
+			c.open[nc].wait.begin(0)
 		}
 		time.Sleep(stallTime)
 		for i := range 3 {
