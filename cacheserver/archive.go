@@ -166,28 +166,49 @@ func (a *archive) etag() string { return `"` + a.info.NARHash.Nix32() + `"` }
 // whole is the part that is the whole archive.
 func (a *archive) whole() byteRange { return byteRange{0, int64(a.info.NARSize)} }
 
-// open opens a part of the archive. Another object may take the place of the object after its info was queried. So open
-// queries the info again, when the reader has chosen an object. The reader verifies a whole archive while it is read.
-func (a *archive) open(ctx context.Context, part byteRange) (err error) {
-	if part == a.whole() {
-		a.contents, err = store.ReadNAR(ctx, a.store, a.info.Path)
+// open opens a part of the archive. The reader verifies a whole archive while it is read.
+func (a *archive) open(ctx context.Context, part byteRange) error {
+	var err error
+	if u, ok := store.As[*Upstream](a.store); ok {
+		a.contents, err = a.openUpstream(ctx, u, part)
 	} else {
-		a.contents, err = store.ReadNARFrom(ctx, a.store, a.info.Path, part.offset)
+		a.contents, err = a.openStored(ctx, part)
 	}
 	if errors.Is(err, nar.ErrOffset) {
 		return errNotFound
 	}
+	return err
+}
+
+// openUpstream opens a part of the archive of an upstream cache. The cache may return another info at each query, so the reader must
+// verify the archive with the info of this request.
+func (a *archive) openUpstream(ctx context.Context, u *Upstream, part byteRange) (io.ReadCloser, error) {
+	if part == a.whole() {
+		return u.openArchive(ctx, a.info)
+	}
+	return u.openArchiveFrom(ctx, a.info, part.offset)
+}
+
+// openStored opens a part of the archive of another store. Another object may take the place of the object after its info was queried.
+// So openStored queries the info again, when the reader has chosen an object.
+func (a *archive) openStored(ctx context.Context, part byteRange) (contents io.ReadCloser, err error) {
+	if part == a.whole() {
+		contents, err = store.ReadNAR(ctx, a.store, a.info.Path)
+	} else {
+		contents, err = store.ReadNARFrom(ctx, a.store, a.info.Path, part.offset)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, err := a.store.QueryPathInfo(ctx, a.info.Path)
 	if err == nil && (now.NARHash != a.info.NARHash || now.NARSize != a.info.NARSize) {
 		err = errNotFound
 	}
 	if err != nil {
-		a.contents.Close()
+		contents.Close()
+		return nil, err
 	}
-	return err
+	return contents, nil
 }
 
 // read returns the whole archive, which is small.

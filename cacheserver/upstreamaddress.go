@@ -41,17 +41,18 @@ func isArchiveAddress(info *store.PathInfo) bool {
 type addressReader struct {
 	io.ReadCloser
 	checked *io.PipeWriter
-	result  chan error // has one value when the goroutine has ended
-	err     error      // of the last Read
+	done    chan struct{} // closed when the goroutine has ended
+	result  error         // of the goroutine
+	err     error         // of the last Read
 }
 
 func newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) *addressReader {
 	pr, pw := io.Pipe()
-	r := &addressReader{ReadCloser: archive, checked: pw, result: make(chan error, 1)}
+	r := &addressReader{ReadCloser: archive, checked: pw, done: make(chan struct{})}
 	go func() {
-		err := checkAddress(ctx, info, pr)
-		pr.CloseWithError(cmp.Or(err, io.ErrClosedPipe))
-		r.result <- err
+		defer close(r.done)
+		r.result = checkAddress(ctx, info, pr)
+		pr.CloseWithError(cmp.Or(r.result, io.ErrClosedPipe))
 	}()
 	return r
 }
@@ -68,10 +69,8 @@ func (r *addressReader) Read(p []byte) (int, error) {
 	}
 	if err == io.EOF {
 		r.checked.Close()
-		failed := <-r.result
-		r.result <- nil // for Close
-		if failed != nil {
-			n, err = 0, &UpstreamError{failed}
+		if <-r.done; r.result != nil {
+			n, err = 0, &UpstreamError{r.result}
 		}
 	}
 	r.err = err
@@ -81,7 +80,7 @@ func (r *addressReader) Read(p []byte) (int, error) {
 // Close waits for the goroutine.
 func (r *addressReader) Close() error {
 	r.checked.CloseWithError(context.Canceled)
-	<-r.result
+	<-r.done
 	return r.ReadCloser.Close()
 }
 

@@ -19,11 +19,7 @@ func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	archive, err := u.openWhole(ctx, info)
-	if err != nil || isArchiveAddress(info) || u.isSigned(info) {
-		return archive, err
-	}
-	return newAddressReader(ctx, archive, info), nil
+	return u.openArchive(ctx, info)
 }
 
 // NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. While it is being
@@ -33,6 +29,20 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 	if err != nil {
 		return nil, err
 	}
+	return u.openArchiveFrom(ctx, info, offset)
+}
+
+// openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one.
+func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+	archive, err := u.openWhole(ctx, info)
+	if err != nil || isArchiveAddress(info) || u.isSigned(info) {
+		return archive, err
+	}
+	return newAddressReader(ctx, archive, info), nil
+}
+
+// openArchiveFrom is openArchive from an offset on.
+func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
 	if offset < 0 || uint64(offset) > info.NARSize {
 		return nil, nar.ErrOffset
 	}
