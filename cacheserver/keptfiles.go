@@ -185,6 +185,9 @@ func (k *keptFiles) findLocked(archive nixhash.Hash) (*openFile, *growingFile, e
 // clients would have to begin again.
 func (k *keptFiles) createTemp(size int64, cancel context.CancelFunc) (*growingFile, error) {
 	f, err := os.CreateTemp(k.dir, k.temporary)
+	if errors.Is(err, fs.ErrNotExist) && os.Mkdir(k.dir, 0o700) == nil { // systems delete old temporary directories
+		f, err = os.CreateTemp(k.dir, k.temporary)
+	}
 	if isDiskFull(err) {
 		return nil, errDiskFull
 	}

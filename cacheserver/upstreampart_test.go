@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -122,5 +123,33 @@ func TestUpstreamOffsets(t *testing.T) {
 		if _, err := store.ReadNARFrom(t.Context(), u, info.Path, offset); err != nar.ErrOffset {
 			t.Errorf("offset %d: %v", offset, err)
 		}
+	}
+}
+
+// A system may delete a temporary directory that was not used for some days. The next parts are served from a new one.
+func TestDeletedPartDirectory(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	key, mem := newKey(t, "test-1"), memstore.New(nil)
+	u := newUpstream(t, mem, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public())})
+	h := newHandler(t, nil, u)
+	for i := range 3 {
+		archive := fileArchive(strings.Repeat(fmt.Sprint("contents", i), 20_000))
+		url := archiveURLOf(t, h, addSigned(t, mem, fmt.Sprint("object", i), archive, key).Path)
+		for range 2 {
+			if r := ask(h, http.MethodGet, url, "Range", "bytes=100-199"); r.Code != http.StatusPartialContent || !bytes.Equal(r.Body.Bytes(), archive[100:200]) {
+				t.Errorf("archive %d: %d, %q", i, r.Code, r.Body)
+			}
+			names, err := filepath.Glob(filepath.Join(temp, "*"))
+			if err != nil || len(names) != 1 {
+				t.Fatalf("the temporary directory has %q, error %v", names, err)
+			}
+			if err := os.RemoveAll(names[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := u.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"pix/internal/contextio"
@@ -30,6 +31,9 @@ func (s *Spool) Receive(ctx context.Context, by Sender, name Name, length int64,
 	r.reserved = max(length, 0)
 	defer r.abandon()
 	f, err := os.CreateTemp(s.dir, filePattern)
+	if s.isTemp && errors.Is(err, fs.ErrNotExist) && os.Mkdir(s.dir, 0o700) == nil { // systems delete old temporary directories
+		f, err = os.CreateTemp(s.dir, filePattern)
+	}
 	if err != nil {
 		return diskError(err)
 	}

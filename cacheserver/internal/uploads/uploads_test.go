@@ -441,3 +441,29 @@ func TestCancelled(t *testing.T) {
 	s.Done(s.Find("me", name))
 	checkEmpty(t, s, dir, nameOf(other, ""))
 }
+
+// A system may delete a temporary directory that was not used for some days. The next upload creates it again.
+func TestDeletedTemporaryDirectory(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	s, err := uploads.Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		names, err := filepath.Glob(filepath.Join(temp, "*"))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("the temporary directory has %q, error %v", names, err)
+		}
+		if err := os.RemoveAll(names[0]); err != nil {
+			t.Fatal(err)
+		}
+		file := archiveOf(t, strings.Repeat("contents", i+1))
+		if err := receive(s, "", nameOf(file, ""), file); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
