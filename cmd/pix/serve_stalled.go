@@ -53,11 +53,9 @@ func (w *clientWait) end(pending, n int64) {
 	}
 }
 
-// maxPending is the number of bytes of calls that have not ended for which a client has the time. A handler sends so many at once, and a
-// client that is fast enough may have received almost all of them. A client with many streams does not get more.
-const maxPending = 256 << 10
-
 // check returns the rate of the client in bytes per second, and zero if it has stalled; otherwise the time after which it may have.
+// A client that is fast enough may have received almost all bytes of a call that has not ended. So it has the time for them, but not
+// longer than the limit: a client could begin many streams.
 func (w *clientWait) check(limit time.Duration) (rate float64, left time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,11 +67,16 @@ func (w *clientWait) check(limit time.Duration) (rate float64, left time.Duratio
 		return 0, limit - total
 	}
 	if rate = float64(w.bytes) / total.Seconds(); rate < stallRate {
-		due := time.Duration(float64(w.bytes+min(w.pending, maxPending)) / stallRate * float64(time.Second))
+		due := timeFor(w.bytes) + min(timeFor(w.pending), limit)
 		return rate, max(due-total, 0)
 	}
 	w.spent, w.bytes, w.since = 0, 0, now
 	return rate, limit
+}
+
+// timeFor returns the longest time in which a client may receive some bytes.
+func timeFor(n int64) time.Duration {
+	return time.Duration(float64(n) / stallRate * float64(time.Second))
 }
 
 // slowest returns the connection whose client has stalled, and is the slowest one, or the time to wait for one. c.mu is held.
