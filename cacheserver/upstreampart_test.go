@@ -2,14 +2,17 @@ package cacheserver_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pix/cacheserver"
 	"pix/nar"
@@ -151,5 +154,68 @@ func TestDeletedPartDirectory(t *testing.T) {
 	}
 	if err := u.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Clients that request parts of an archive, and leave while its fetch stalls, hold neither files nor places afterwards. A later client
+// gets its part when the fetch goes on.
+func TestAbandonedParts(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	key, mem := newKey(t, "test-1"), memstore.New(nil)
+	archive := fileArchive(strings.Repeat("0123456789", 30_000))
+	info := addSigned(t, mem, "object", archive, key)
+	release := make(chan struct{})
+	src := &slowStore{Store: mem, archive: func(b []byte) io.Reader {
+		return io.MultiReader(bytes.NewReader(b[:1000]), readerFunc(func([]byte) (int, error) {
+			<-release
+			return 0, io.EOF
+		}), bytes.NewReader(b[1000:]))
+	}}
+	u := newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public())})
+	srv := serve(t, &cacheserver.Options{MaxArchives: 100}, u)
+	url := srv.URL + archiveURLOf(t, srv.Config.Handler, info.Path)
+	get := func(ctx context.Context, part string) ([]byte, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set("Range", part)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		return io.ReadAll(resp.Body)
+	}
+	for range 2 {
+		ctx, leave := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for i := range 100 { // of the first ones, the server sends the beginning, and then waits
+			clients.Go(func() {
+				if b, err := get(ctx, fmt.Sprintf("bytes=%d-%d", i*2000+1, i*2000+1999)); err == nil {
+					t.Errorf("part %d is complete: %d bytes", i, len(b))
+				}
+			})
+		}
+		for src.opened.Load() == 0 {
+			runtime.Gosched()
+		}
+		leave()
+		clients.Wait()
+	}
+	time.AfterFunc(50*time.Millisecond, func() { close(release) }) // probably while the last client waits
+	if b, err := get(t.Context(), "bytes=5000-5999"); err != nil || !bytes.Equal(b, archive[5000:6000]) {
+		t.Errorf("the last client: %d bytes, error %v", len(b), err)
+	}
+	if n := src.opened.Load(); n != 1 {
+		t.Errorf("the archive was fetched %d times", n)
+	}
+	srv.Close() // waits for requests
+	if err := u.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+		t.Errorf("the temporary directory has %v, error %v", left, err)
 	}
 }
