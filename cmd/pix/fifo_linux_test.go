@@ -20,7 +20,7 @@ func TestNamedPipes(t *testing.T) {
 		"drv-show PIPE.drv", "drv-show --json-version 4 PIPE", "drv-hash PIPE.drv", "drv-diff PIPE.drv PIPE.drv", "drv-add PIPE",
 		"explain PIPE.drv", "explain PIPE.drv^out", "explain --archive PIPE", "explain PIPE.nar", "explain PIPE.narinfo",
 		"explain --signatures PIPE", "nar-ls PIPE", "nar-cat PIPE file", "hash-file PIPE", "store-path --mode flat PIPE", "add --mode flat PIPE",
-		"serve --key-file PIPE", "narinfo-sign --key-file PIPE FILE", "monitor PIPE",
+		"serve --key-file PIPE", "serve --tls-certificate PIPE --tls-key PIPE", "narinfo-sign --key-file PIPE FILE", "monitor PIPE",
 	} {
 		for _, silent := range []bool{false, true} {
 			t.Run(strings.Fields(args)[0], func(t *testing.T) {

@@ -49,6 +49,16 @@ func openReader(ctx context.Context, file string) (io.ReadCloser, error) {
 	return &streamFile{readAhead(ctx, f), f}, nil
 }
 
+// readContents returns the contents of a file. Opening and reading end with ctx.
+func readContents(ctx context.Context, file string) ([]byte, error) {
+	src, err := openReader(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return io.ReadAll(src)
+}
+
 // openFile opens a file for reading, until ctx ends. Opening a named pipe waits until another process opens it for writing.
 func openFile(ctx context.Context, name string) (*os.File, error) {
 	type result struct {
