@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 
 	"pix/internal/redact"
@@ -56,6 +57,12 @@ func (e *RequestError) Unwrap() error { return e.Err }
 // not accept an upload has reported nothing about the file.
 func (e *RequestError) Is(target error) bool {
 	return target == fs.ErrNotExist && isMissing(e.Status) && (e.Method == "" || e.Method == http.MethodHead)
+}
+
+// NoConnection reports whether the last attempt got no connection within the timeout: the host is down, or its packets are dropped.
+func (e *RequestError) NoConnection() bool {
+	op, ok := errors.AsType[*net.OpError](e.Err)
+	return errors.Is(e.Err, errNoConnection) || ok && op.Op == "dial" && op.Timeout()
 }
 
 // isMissing reports whether a status means that the file does not exist.

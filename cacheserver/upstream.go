@@ -117,8 +117,8 @@ func (u *Upstream) QueryValidPaths(ctx context.Context, paths []storepath.Path, 
 		return nil, err
 	}
 	found, err := src.QueryValidPaths(ctx, paths, substitute)
-	if err != nil {
-		return nil, upstreamError(err)
+	if err = u.src.answered(ctx, err); err != nil {
+		return nil, err
 	}
 	valid := found[:0]
 	for _, path := range found {
@@ -143,8 +143,8 @@ func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*sto
 		return nil, err
 	}
 	info, err := src.QueryPathInfo(ctx, path)
-	if err != nil {
-		return nil, upstreamError(err)
+	if err = u.src.answered(ctx, err); err != nil {
+		return nil, err
 	}
 	if !u.isTrusted(info) {
 		return nil, &store.NotFoundError{Path: path}
@@ -185,7 +185,7 @@ func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (
 		return "", err
 	}
 	path, err := store.PathFromHashPart(ctx, src, hashPart)
-	return path, upstreamError(err)
+	return path, u.src.answered(ctx, err)
 }
 
 // QueryRealisation returns a realisation that a trusted key has signed.
@@ -195,8 +195,8 @@ func (u *Upstream) QueryRealisation(ctx context.Context, output store.DrvOutput)
 		return nil, err
 	}
 	r, err := store.QueryRealisation(ctx, src, output)
-	if err != nil {
-		return nil, upstreamError(err)
+	if err = u.src.answered(ctx, err); err != nil {
+		return nil, err
 	}
 	fingerprint, err := realisationFingerprint(&store.KeyedRealisation{ID: output, Realisation: *r})
 	if err != nil || !isSigned(fingerprint, r.Signatures, u.keys) {

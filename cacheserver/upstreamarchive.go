@@ -101,7 +101,7 @@ func (u *Upstream) passThrough(ctx context.Context, info *store.PathInfo) (io.Re
 		return nil, err
 	}
 	archive, err := openSource(ctx, src, info)
-	return archive, upstreamError(err)
+	return archive, u.src.answered(ctx, err)
 }
 
 // openSource opens the archive of a path in a store. The reader fails if it is not the archive of the info.

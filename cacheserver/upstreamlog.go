@@ -18,8 +18,8 @@ func (u *Upstream) BuildLog(ctx context.Context, drv storepath.Path) (io.ReadClo
 		return nil, err
 	}
 	log, err := store.BuildLog(ctx, src, drv)
-	if err != nil {
-		return nil, upstreamError(err)
+	if err = u.src.answered(ctx, err); err != nil {
+		return nil, err
 	}
 	return &upstreamLog{log}, nil
 }

@@ -2,10 +2,13 @@ package cacheserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
+	"pix/binarycache"
 	"pix/store"
 	"pix/storepath"
 )
@@ -23,25 +26,27 @@ type upstreamSource struct {
 
 	mu     sync.Mutex // held while the store is opened
 	store  store.Store
-	failed time.Time
-	err    error // of the last attempt
+	failed time.Time // of the last attempt
+	err    error     // while the store cannot be opened or reached
 }
 
 const (
-	reopenAfter = 10 * time.Second // between attempts to open the store
-	maxOpening  = 30 * time.Second
+	retryAfter = 10 * time.Second // between attempts to open or reach the store
+	maxOpening = 30 * time.Second
 )
 
 // get returns the store. It opens the store if necessary. The requests of other clients wait for the result, so a client that leaves
-// does not end the attempt.
+// does not end the attempt. A store that cannot be reached is returned to one request for each attempt; the others get the error of
+// the last one, because each attempt takes the timeout of a connection.
 func (s *upstreamSource) get(ctx context.Context) (store.Store, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.store != nil {
-		return s.store, nil
-	}
-	if s.err != nil && time.Since(s.failed) < reopenAfter {
+	if s.err != nil && time.Since(s.failed) < retryAfter {
 		return nil, s.err
+	}
+	if s.store != nil {
+		s.failed = time.Now()
+		return s.store, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxOpening)
 	defer cancel()
@@ -57,6 +62,34 @@ func (s *upstreamSource) get(ctx context.Context) (store.Store, error) {
 	}
 	s.store, s.err = opened, nil
 	return opened, nil
+}
+
+// answered returns the error of a call of the store for clients. It records whether the store can be reached, unless ctx has ended
+// the call.
+func (s *upstreamSource) answered(ctx context.Context, err error) error {
+	reported := upstreamError(err)
+	if ctx.Err() != nil {
+		return reported
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil || errors.Is(err, store.ErrNotFound):
+		s.err = nil
+	case isUnreachable(err):
+		s.err, s.failed = reported, time.Now()
+	}
+	return reported
+}
+
+// isUnreachable reports whether an error means that no connection was established within the timeout. The host is down, or a
+// firewall drops its packets. A refused connection is none: it takes no time, and may be accepted a moment later.
+func isUnreachable(err error) bool {
+	if request, ok := errors.AsType[*binarycache.RequestError](err); ok {
+		return request.NoConnection()
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial" && op.Timeout()
 }
 
 // check returns an error if a store cannot be the upstream store.

@@ -97,14 +97,6 @@ func BuildPaths(ctx context.Context, s Store, paths []derivation.DerivedPath, mo
 	return checkAllPresent(ctx, s, paths, mode)
 }
 
-// OutputMap returns the outputs of a derivation in s; see [OutputQuerier].
-func OutputMap(ctx context.Context, s Store, drv storepath.Path) (map[string]storepath.Path, error) {
-	if q, ok := As[OutputQuerier](s); ok {
-		return q.QueryDerivationOutputMap(ctx, drv)
-	}
-	return nil, unsupported(s, "list the outputs of a derivation")
-}
-
 // AllValidPaths returns the valid paths of s; see [AllPathsQuerier].
 func AllValidPaths(ctx context.Context, s Store) ([]storepath.Path, error) {
 	if q, ok := As[AllPathsQuerier](s); ok {

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"io"
+	"context"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +24,7 @@ func newAddText(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			content, err := a.content(args[1:])
+			content, err := a.content(ctx, args[1:])
 			if err != nil {
 				return err
 			}
@@ -50,10 +50,9 @@ func newAddText(a *app) *cobra.Command {
 }
 
 // content returns the content given as an argument, or else standard input.
-func (a *app) content(args []string) (string, error) {
+func (a *app) content(ctx context.Context, args []string) (string, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return args[0], nil
 	}
-	b, err := io.ReadAll(a.stdin)
-	return string(b), err
+	return a.readFile(ctx, "-")
 }

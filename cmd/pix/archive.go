@@ -26,7 +26,7 @@ type archiveInput struct {
 func (a *app) openArchive(ctx context.Context, file string) (*archiveInput, error) {
 	src := a.stdin
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := openFile(ctx, file)
 		if err != nil {
 			return nil, err
 		}

@@ -47,9 +47,6 @@ than at its store directory, they lead nowhere, but pix ls, cat, run and shell a
 			if o.check && o.repair {
 				return wrongUse(cmd, errors.New("--check and --repair exclude each other"))
 			}
-			if o.outLink == "" && cmd.Flags().Changed("out-link") {
-				return wrongUse(cmd, errors.New("the name of --out-link is empty"))
-			}
 			args, err := a.withStdin(cmd, args, stdin)
 			if err != nil {
 				return err

@@ -36,7 +36,7 @@ must be in the store.`,
 			if len(args) == 1 {
 				file = args[0]
 			}
-			text, err := a.readFile(file)
+			text, err := a.readFile(cmd.Context(), file)
 			if err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err erro
 		if err != nil {
 			return t, err
 		}
-		t.text, err = src.app.readFile(arg)
+		t.text, err = src.app.readFile(ctx, arg)
 		t.inputs = derivation.Directory(dir)
 		return t, err
 	}
@@ -98,10 +98,10 @@ func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err erro
 		file = base // a .drv file outside of the store
 	}
 	if !isName || isDerivation {
-		b, err := os.ReadFile(file)
+		text, err := src.app.readFile(ctx, file)
 		if err == nil {
 			src.dirs = append(src.dirs, filepath.Dir(file))
-			return drvText{string(b), filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
+			return drvText{text, filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
 		}
 		if !isName || !errors.Is(err, fs.ErrNotExist) {
 			return t, err

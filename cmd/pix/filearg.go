@@ -34,14 +34,52 @@ func (a *app) openContents(ctx context.Context, file string) (io.ReadCloser, err
 	if file == "-" {
 		return readAhead(ctx, a.stdin), nil
 	}
-	f, err := os.Open(file)
+	return openReader(ctx, file)
+}
+
+// openReader opens a file, which may block as a pipe does. Opening and reading end with ctx.
+func openReader(ctx context.Context, file string) (io.ReadCloser, error) {
+	f, err := openFile(ctx, file)
 	if err != nil {
 		return nil, err // a nil *os.File in an interface is not nil
 	}
-	if !isStream(file) {
+	if info, err := f.Stat(); err == nil && (info.Mode().IsRegular() || info.IsDir()) {
 		return f, nil
 	}
 	return &streamFile{readAhead(ctx, f), f}, nil
+}
+
+// readContents returns the contents of a file. Opening and reading end with ctx.
+func readContents(ctx context.Context, file string) ([]byte, error) {
+	src, err := openReader(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return io.ReadAll(src)
+}
+
+// openFile opens a file for reading, until ctx ends. Opening a named pipe waits until another process opens it for writing.
+func openFile(ctx context.Context, name string) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	opened := make(chan result)
+	go func() {
+		f, err := os.Open(name)
+		select {
+		case opened <- result{f, err}:
+		case <-ctx.Done():
+			f.Close()
+		}
+	}()
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // A streamFile is a file that may block, such as a pipe.

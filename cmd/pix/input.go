@@ -136,7 +136,7 @@ func (r *aheadReader) Close() error {
 func (a *app) readSmall(ctx context.Context, file string, limit int64) ([]byte, error) {
 	src := a.stdin
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := openFile(ctx, file)
 		if err != nil {
 			return nil, err
 		}
@@ -165,12 +165,13 @@ func inputName(file string) string {
 }
 
 // readFile returns the contents of a file, or of standard input for "-".
-func (a *app) readFile(file string) (string, error) {
-	if file == "-" {
-		b, err := io.ReadAll(a.stdin)
-		return string(b), err
+func (a *app) readFile(ctx context.Context, file string) (string, error) {
+	src, err := a.openContents(ctx, file)
+	if err != nil {
+		return "", err
 	}
-	b, err := os.ReadFile(file)
+	defer src.Close()
+	b, err := io.ReadAll(src)
 	return string(b), err
 }
 

@@ -165,7 +165,7 @@ func (a *app) monitor(ctx context.Context, o monitorOptions, args, command []str
 		}
 	}()
 	if o.listen == "" && len(command) == 0 {
-		return a.printRecording(out, args[0])
+		return a.printRecording(ctx, out, args[0])
 	}
 	a.outlivePrinter(out)
 	path, err := a.monitored(args)
@@ -336,11 +336,11 @@ func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.List
 }
 
 // printRecording prints the events of a recording.
-func (a *app) printRecording(out *monitorPrinter, name string) error {
+func (a *app) printRecording(ctx context.Context, out *monitorPrinter, name string) error {
 	if info, err := os.Stat(name); err == nil && info.Mode().Type() == os.ModeSocket {
 		return &usageError{fmt.Errorf("'%s' is a socket: name a command after --, or a socket for clients with --listen", name)}
 	}
-	f, err := os.Open(name)
+	f, err := openReader(ctx, name)
 	if err != nil {
 		return err
 	}

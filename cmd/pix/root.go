@@ -78,7 +78,12 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 			}
 			return cmd.Help()
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkProgress() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkNotEmpty(cmd, "from", "to", "out-link", "profile"); err != nil {
+				return wrongUse(cmd, err)
+			}
+			return a.checkProgress()
+		},
 	}
 	root.Flags().BoolVar(&version, "version", false, "print the version of pix")
 	a.addGlobalFlags(root)

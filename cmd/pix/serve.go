@@ -129,7 +129,7 @@ func (a *app) serveCache(ctx context.Context, uris []string, o *serveOptions) er
 	}
 	observer := newServeObserver(a, o.logRequests)
 	opts.Observer = observer
-	tlsConfig, err := o.tls.config()
+	tlsConfig, err := o.tls.config(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 )
@@ -29,14 +29,20 @@ func (f *tlsFiles) check() error {
 }
 
 // config returns the configuration of HTTPS, or nil for HTTP.
-func (f *tlsFiles) config() (*tls.Config, error) {
+func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 	if f.cert == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if errors.As(err, new(*fs.PathError)) {
+	cert, err := readContents(ctx, f.cert)
+	if err != nil {
 		return nil, err
-	} else if err != nil {
+	}
+	key, err := readContents(ctx, f.key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
 		return nil, fmt.Errorf("the certificate '%s' with the key '%s': %w", f.cert, f.key, err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil

@@ -143,7 +143,7 @@ const viewGrace = 2 * time.Second
 
 // serveView serves the page about the closure of the roots until the context ends.
 func (a *app) serveView(ctx context.Context, s store.Store, roots []storepath.Path, o *viewOptions) error {
-	tlsConfig, err := o.tls.config()
+	tlsConfig, err := o.tls.config(ctx)
 	if err != nil {
 		return err
 	}
