@@ -29,7 +29,7 @@ func (h *Handler) serveBuilds(w http.ResponseWriter, r *http.Request) error {
 	case h.streams <- struct{}{}:
 		defer func() { <-h.streams }()
 	default:
-		return &statusError{http.StatusServiceUnavailable, "too many pages show the builds"}
+		return &statusError{http.StatusServiceUnavailable, "too many pages show the builds: close one of them, and load this one again"}
 	}
 	builds, err := store.QueryActiveBuilds(r.Context(), h.store)
 	if err != nil {

@@ -55,7 +55,7 @@ type route struct {
 
 const (
 	maxWork    = 4
-	maxStreams = 8
+	maxStreams = 4 // a browser opens 6 connections to a host, so 2 are left for other requests
 )
 
 // New loads the closure, and returns the handler. The caller closes the store after the last request. As for

@@ -16,7 +16,7 @@ type window struct {
 	ring  uint // a multiple of posStates, at least reach + apart
 	reach uint // the largest distance
 	pos   uint // in buf
-	full  uint // bytes since the last reset, less pos
+	full  uint // bytes of the ring that are older than those before pos: 0 after a reset, ring once it has wrapped
 	read  uint // bytes before pos that have been returned
 }
 
@@ -101,7 +101,7 @@ func (w *window) wrap() {
 	if w.pos >= w.ring {
 		copy(w.buf, w.buf[w.ring:w.pos])
 		w.pos -= w.ring
-		w.full += w.ring
+		w.full = w.ring
 		w.read = w.pos
 	}
 }
