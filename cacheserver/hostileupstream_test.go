@@ -54,8 +54,8 @@ func (u *hostileUpstream) add(t *testing.T, o *pushed) {
 
 const webPage = "<html><script>alert(1)</script></html>\n"
 
-// An upstreamFault changes an object that is signed by a trusted key, or the answers about it. absent says that the narinfo must have
-// the status 404, and not 502.
+// An upstreamFault changes an object that is signed by a trusted key, or the answers about it. absent says that the narinfo must
+// have the status 404, and not 502.
 type upstreamFault struct {
 	absent bool
 	spoil  func(u *hostileUpstream, o *pushed, key signature.SecretKey)
