@@ -323,8 +323,8 @@ func TestSlowHandler(t *testing.T) {
 	}
 }
 
-// A side that does not read, such as a stopped process, makes the other side wait, as it does without a monitor. Other
-// connections go on, and no byte is lost.
+// A side that does not read, such as a stopped process, makes the other side wait, as it does without
+// a monitor. Other connections go on, and no byte is lost.
 func TestStoppedSide(t *testing.T) {
 	testenv.NoLeak(t)
 	p := newProxy(t)
@@ -351,7 +351,8 @@ func TestStoppedSide(t *testing.T) {
 	}
 }
 
-// Many clients at the same time get their own answers, and each operation is shown. With PIX_LONG=1 more follow.
+// Many clients at the same time get their own answers, and each operation is shown. With PIX_LONG=1
+// more follow.
 func TestManyClients(t *testing.T) {
 	testenv.NoLeak(t)
 	const clients = 500
