@@ -155,8 +155,8 @@ func (s *Store) checkReferences(ctx context.Context, info *store.PathInfo) error
 	return &store.MissingReferenceError{Path: info.Path, Reference: missing, To: "the binary cache"}
 }
 
-// missingReference returns the first path that the cache does not have, or "". In a directory, it does not read the narinfos. It
-// requests many from a server at once.
+// missingReference returns the first path that the cache does not have, or "". In a directory, it does not read the
+// narinfos. It requests many from a server at once.
 func (s *Store) missingReference(ctx context.Context, paths []storepath.Path) (storepath.Path, error) {
 	has := func(path storepath.Path) bool { return s.local.has(narinfo.FileName(path), -1) }
 	if s.local == nil && len(paths) > 0 {
@@ -174,7 +174,7 @@ func (s *Store) missingReference(ctx context.Context, paths []storepath.Path) (s
 	return "", nil
 }
 
-// isAnswered reports whether finding out whether the cache has a path takes no request to a server.
+// isAnswered reports whether no request to a server is necessary to know if the cache has a path.
 func (s *Store) isAnswered(ctx context.Context, path storepath.Path) bool {
 	if s.local != nil {
 		return true

@@ -99,8 +99,8 @@ type addition struct {
 	references []chan struct{} // closed when its references were added
 	done       chan struct{}
 	src        *store.ObjectReader
-	unasked    bool // the server has to be asked whether it has the object
-	known      bool // it has
+	unasked    bool // the server must still be asked whether it has the object
+	known      bool // the cache has the object
 }
 
 // add adds an object. It returns before the object was added if the archive is small or can be kept;
@@ -140,8 +140,8 @@ func (b *batch) add(object store.Import) error {
 	return nil
 }
 
-// ask checks the info. With now, it also finds out whether the archive is needed. Otherwise read does, so that the server gets
-// many queries at once.
+// ask checks the info. With now, it also determines whether the archive is needed. Otherwise read does that on another
+// goroutine, so that the server gets many queries at once.
 func (a *addition) ask(now bool) error {
 	if !now {
 		return a.batch.store.checkInfo(&a.info)
@@ -182,9 +182,9 @@ func (a *addition) finish(err error) error {
 	return err
 }
 
-// isObjectRefused reports whether a server has refused an object, and not uploads in general: it does not accept an unsigned
-// path, for example, or has another one with the same hash part. A server that accepts no uploads refuses the archive, which
-// comes first, with the status 403.
+// isObjectRefused reports whether a server has refused one object, and not uploads in general. For example, the object
+// is unsigned, or the server has another one with the same hash part. A server that accepts no uploads refuses the
+// archive, which is sent first, with the status 403.
 func isObjectRefused(err error) bool {
 	failure, ok := errors.AsType[*RequestError](err)
 	if !ok || failure.Method != http.MethodPut {

@@ -53,8 +53,8 @@ func importsOf(t *testing.T, src store.Store, paths []storepath.Path) func(yield
 	}
 }
 
-// The narinfos of many objects, and of the references of one, are requested at once, also if the caller has not queried the paths
-// before. Objects that the cache has are not sent again.
+// The narinfos of many objects, and of the references of one, are requested at once, also if the caller has not queried
+// the paths before. Objects that the cache has are not sent again.
 func TestAddQueriesAtOnce(t *testing.T) {
 	src := memstore.New(nil)
 	var leaves []storepath.Path

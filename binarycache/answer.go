@@ -13,16 +13,16 @@ import (
 	"pix/internal/compression"
 )
 
-// answerTime is the time in which a server must send the text of an error, which is not worth waiting for.
+// answerTime is the time in which a server must send the text of an error. The text is not worth a longer wait.
 const answerTime = 5 * time.Second
 
-// answer returns the message that a server has sent with a status other than success. It reads a small body to its end, so that the
-// connection can be reused. It is "" for a file that does not exist.
+// answer returns the message that a server has sent with a status other than success. It reads a small body to its end,
+// so that the connection can be reused. It is "" for a file that does not exist.
 func (d *download) answer() string {
 	body := d.response.body
 	defer time.AfterFunc(answerTime, func() { body.cancel(errStalled) }).Stop()
 	status := d.response.StatusCode
-	if status == http.StatusNotFound || status == http.StatusGone { // usual, and the text says nothing more
+	if status == http.StatusNotFound || status == http.StatusGone { // the text says nothing more than the status
 		body.drain()
 		return ""
 	}
@@ -43,8 +43,8 @@ var (
 	htmlTag   = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// messageOf returns the message that a server sends with an error: the one in XML of S3, the title of a page in HTML, or the text. It is
-// "" if it only repeats the status.
+// messageOf returns the message in the body of an error: the message in the XML of S3, the title of an HTML page, or
+// the text. It is "" if it only repeats the status.
 func messageOf(status int, text []byte) string {
 	if message, ok := s3Message(text); ok {
 		return message

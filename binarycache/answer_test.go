@@ -12,7 +12,8 @@ import (
 	"pix/binarycache"
 )
 
-// The error of a download has the message that the server has sent: short, in one line, and without what a terminal would obey.
+// The error of a download has the message that the server has sent: short, in one line, and without what a terminal
+// would obey.
 func TestDownloadAnswers(t *testing.T) {
 	for body, want := range map[string]string{
 		"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Reduce your rate.</Message></Error>": ": SlowDown: Reduce your rate.",

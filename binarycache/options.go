@@ -95,8 +95,8 @@ type HTTPOptions struct {
 	// download is resumed, and 64 KiB of progress reset the count.
 	Tries int
 
-	// ConnectTries is the number of attempts in a row that may fail because the server cannot be reached, for programs whose users
-	// wait. With it, an attempt that ConnectTimeout has ended is not repeated. 0 is Tries.
+	// ConnectTries is the number of attempts in a row that may fail because the server cannot be reached. It is for
+	// programs whose users wait. If it is not 0, an attempt that ConnectTimeout has ended is not repeated. 0 is Tries.
 	ConnectTries int
 
 	// RetryTimeout is the time after the first failure in which a request is retried; 0 is 2 minutes. If

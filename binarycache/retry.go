@@ -59,7 +59,7 @@ func (r *retrier) wait(ctx context.Context, failure *RequestError, atLeast time.
 	}
 }
 
-// isUnreachable reports whether a server cannot be reached, and ConnectTries ends the attempts.
+// isUnreachable reports whether the server could not be reached in the attempts that ConnectTries allows.
 func (r *retrier) isUnreachable(err error) bool {
 	if r.opts.ConnectTries <= 0 {
 		return false

@@ -13,7 +13,8 @@ import (
 	"pix/binarycache"
 )
 
-// With ConnectTries, a server that refuses connections, or does not answer, fails soon. Without it, each attempt is repeated.
+// With ConnectTries, a server that refuses connections, or does not answer, fails soon. Without it, each attempt is
+// repeated.
 func TestConnectTries(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	refuse := func() error { return refused }

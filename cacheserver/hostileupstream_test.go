@@ -54,8 +54,8 @@ func (u *hostileUpstream) add(t *testing.T, o *pushed) {
 
 const webPage = "<html><script>alert(1)</script></html>\n"
 
-// An upstreamFault changes an object that is signed by a trusted key, or the answers about it. absent says that the narinfo must have
-// the status 404, and not 502.
+// An upstreamFault changes an object that is signed by a trusted key, or the answers about it. absent says that the narinfo must
+// have the status 404, and not 502.
 type upstreamFault struct {
 	absent bool
 	spoil  func(u *hostileUpstream, o *pushed, key signature.SecretKey)
@@ -91,6 +91,8 @@ func upstreamFaults(elsewhere string) map[string]upstreamFault {
 	signed := func(change func(n *narinfo.NarInfo)) upstreamFault {
 		return upstreamFault{spoil: func(_ *hostileUpstream, o *pushed, key signature.SecretKey) { change(o.n); signAgain(o, key) }}
 	}
+	zeros := make([]byte, 2<<20)
+	bomb, infoBomb := mustEncode("xz", zeros), mustEncode("gzip", zeros) // once, because compressing them is slow
 	faults := map[string]upstreamFault{
 		noFault:         {spoil: func(*hostileUpstream, *pushed, signature.SecretKey) {}},
 		"bit":           file(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }),
@@ -98,7 +100,7 @@ func upstreamFaults(elsewhere string) map[string]upstreamFault {
 		"web page":      file(func([]byte) []byte { return []byte(webPage) }),
 		"empty":         file(func([]byte) []byte { return nil }),
 		"other archive": file(func([]byte) []byte { return mustEncode("xz", fileArchive("other contents")) }),
-		"bomb":          file(func([]byte) []byte { return mustEncode("xz", make([]byte, 2<<20)) }),
+		"bomb":          file(func([]byte) []byte { return bomb }),
 		"file hash":     {spoil: func(_ *hostileUpstream, o *pushed, _ signature.SecretKey) { o.n.FileHash = o.n.NARHash }},
 		"NAR hash":      signed(func(n *narinfo.NarInfo) { n.NARHash = nixhash.Sum(nixhash.SHA256, nil) }),
 		"unsigned NAR hash": {absent: true, spoil: func(_ *hostileUpstream, o *pushed, _ signature.SecretKey) {
@@ -121,7 +123,7 @@ func upstreamFaults(elsewhere string) map[string]upstreamFault {
 		"endless info": replaceInfo(func(w http.ResponseWriter, r *http.Request) { sendEndlessly(w, r, "Key: value\n") }),
 		"info is a bomb": replaceInfo(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			w.Write(mustEncode("gzip", make([]byte, 2<<20)))
+			w.Write(infoBomb)
 		}),
 		"endless archive": replaceArchive(func(w http.ResponseWriter, r *http.Request) { sendEndlessly(w, r, "garbage") }),
 		"cut": replaceArchive(func(w http.ResponseWriter, _ *http.Request) {

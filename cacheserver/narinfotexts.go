@@ -25,7 +25,7 @@ type narInfoTexts struct {
 // A narInfoText is a narinfo. It does not change.
 type narInfoText struct {
 	info    *store.PathInfo
-	checked bool // whether the store checks content addresses, so that the server's keys sign other paths
+	checked bool // the store checks content addresses; the server's keys sign more paths then
 	body    []byte
 	etag    string
 }

@@ -167,8 +167,8 @@ func (p *upload) putArchive(ctx context.Context) (created bool, err error) {
 	return true, p.spool.Receive(ctx, p.sender(), name, p.r.ContentLength, p.open(-1))
 }
 
-// sender returns the client to whose quota an archive counts. Every client without a token is the same uploader, so each network address
-// has a quota of its own.
+// sender returns the client to whose quota an archive counts. All clients without a token are one uploader, so each network
+// address has a quota of its own.
 func (p *upload) sender() uploads.Sender {
 	by := uploads.Sender{Uploader: p.by.Name}
 	if p.by.Token == "" {

@@ -25,7 +25,7 @@ func (h *Handler) sign(info *store.PathInfo, checked bool) error {
 }
 
 // vouches reports whether the server's keys may sign a path. A signature does not cover the content address, so it must not
-// depend on one that was not compared with the contents.
+// depend on a content address that was not compared with the contents.
 func (h *Handler) vouches(info *store.PathInfo, checked bool) bool {
 	if info.Ultimate || mayHaveAddress(info) && (checked || isArchiveAddress(info)) {
 		return true

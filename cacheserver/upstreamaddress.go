@@ -21,9 +21,9 @@ func checksAddresses(s store.Store) bool {
 	return !isUpstream && !isCache
 }
 
-// mayHaveAddress reports whether the archive of an unsigned info can be proved to have its content address. If that is the hash of an
-// archive, the info is enough. Otherwise the contents must be compared with it. The address of an object with a self-reference may be
-// the one of other contents, too.
+// mayHaveAddress reports whether the archive of an unsigned info can be proved to have its content address. If that is the hash
+// of an archive, the info is enough. Otherwise the contents must be compared with it. Other contents with a self-reference may
+// have the same content address, so a self-reference excludes the proof.
 func mayHaveAddress(info *store.PathInfo) bool {
 	if !info.IsContentAddressed() || info.CA.Method() == storepath.Git || slices.Contains(info.References, info.Path) {
 		return false
@@ -36,8 +36,8 @@ func isArchiveAddress(info *store.PathInfo) bool {
 	return info.IsContentAddressed() && info.CA.Method() == storepath.NAR && info.CA.Hash() == info.NARHash
 }
 
-// An addressReader reads a whole archive, and returns an error instead of [io.EOF] unless the contents have the content address of an
-// info. Another goroutine computes the address.
+// An addressReader reads a whole archive, and returns an error instead of [io.EOF] unless the contents have the content address
+// of an info. Another goroutine computes the address.
 type addressReader struct {
 	io.ReadCloser
 	checked *io.PipeWriter
@@ -94,7 +94,7 @@ func checkAddress(ctx context.Context, info *store.PathInfo, archive io.Reader) 
 	return cmp.Or(err, failed)
 }
 
-// An archiveStore is a store that has nothing but one archive.
+// An archiveStore is a store with a single archive.
 type archiveStore struct {
 	store.Store
 	dir     storepath.Dir

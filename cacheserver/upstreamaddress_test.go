@@ -21,7 +21,8 @@ import (
 	"pix/storepath"
 )
 
-// A forgingStore has other contents for one path. Its info has the hash of these contents, and the content address of the right ones.
+// A forgingStore has other contents for one path. Its info has the hash of these contents, and the content address of the right
+// ones.
 type forgingStore struct {
 	store.Store
 	info    *store.PathInfo

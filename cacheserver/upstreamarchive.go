@@ -22,8 +22,8 @@ func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	return u.openArchive(ctx, info)
 }
 
-// NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. While it is being
-// fetched, nothing has verified the bytes: see unverified.
+// NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. The bytes are not
+// verified before the fetch has ended: see unverified.
 func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offset int64) (io.ReadCloser, error) {
 	info, err := u.QueryPathInfo(ctx, path)
 	if err != nil {
@@ -79,13 +79,16 @@ func (u *Upstream) openKept(ctx context.Context, files *fetchedFiles, info *stor
 		return u.openUnkept(ctx, info, offset)
 	}
 	f, g, err := files.get(ctx, u.src.get, info)
-	if errors.Is(err, errDiskFull) {
+	switch {
+	case errors.Is(err, errDiskFull):
 		return u.openUnkept(ctx, info, offset)
+	case err != nil:
+		return nil, err
 	}
-	return files.newReader(ctx, f, g, err, info, offset)
+	return files.newReader(ctx, f, g, info, offset)
 }
 
-// openUnkept opens an archive that no file can have.
+// openUnkept opens an archive that cannot be kept in a file.
 func (u *Upstream) openUnkept(ctx context.Context, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
 	r, err := u.passThrough(ctx, info)
 	if err != nil {
@@ -157,10 +160,8 @@ func (r *growingReader) Close() error {
 
 // newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again,
 // because a power cut may have damaged the file. If so, it is deleted.
-func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, err error, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
 	switch {
-	case err != nil:
-		return nil, err
 	case g != nil:
 		return &growingReader{ctx, g, offset}, nil
 	case offset == 0:
@@ -173,8 +174,8 @@ func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFil
 	return f, nil
 }
 
-// partFiles has the archives whose parts clients request, if no directory for archives was given. Without files, each part would
-// need the whole archive from the upstream store. They are in a temporary directory, which the first such request creates.
+// partFiles keeps the archives whose parts clients request, if no directory for archives was given. Without the files, each part
+// would need the whole archive from the upstream store. The first such request creates a temporary directory for them.
 type partFiles struct {
 	storeDir storepath.Dir
 	size     int64
@@ -185,7 +186,7 @@ type partFiles struct {
 	files  *fetchedFiles // nil before the first request
 }
 
-// open returns the files, or nil if the directory cannot be created: archives are sent then without files.
+// open returns the files, or nil if the directory cannot be created. Then archives are sent without files.
 func (p *partFiles) open() *fetchedFiles {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -197,7 +198,7 @@ func (p *partFiles) open() *fetchedFiles {
 		return nil
 	}
 	if p.files, err = openFetched(dir, p.storeDir, p.size, p.fetches); err != nil {
-		os.Remove(dir)
+		os.RemoveAll(dir) // it may already have a lock file
 		return nil
 	}
 	return p.files
@@ -212,8 +213,12 @@ func (p *partFiles) openWhole(ctx context.Context, u *Upstream, info *store.Path
 	files := p.files
 	p.mu.Unlock()
 	if files != nil {
-		if f, g, err := files.findWhole(info); f != nil || g != nil || err != nil {
-			return files.newReader(ctx, f, g, err, info, 0)
+		f, g, err := files.findWhole(info)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil || g != nil {
+			return files.newReader(ctx, f, g, info, 0)
 		}
 	}
 	return u.passThrough(ctx, info)

@@ -94,7 +94,8 @@ func TestWrongUpstreamParts(t *testing.T) {
 	}
 }
 
-// Of an archive that is too large for a file no part is sent: each would cost the whole archive. The response does not promise parts.
+// Of an archive that is too large for a file no part is sent: each would cost the whole archive. The response does not promise
+// parts.
 func TestLargeUpstreamParts(t *testing.T) {
 	key, mem := newKey(t, "test-1"), memstore.New(nil)
 	contents := strings.Repeat("0123456789", 10_000)

@@ -21,8 +21,9 @@ in rec {
 }
 `
 
-// The recording of a stock nix-build through a monitor can be replayed: a lone client sends the same, and prints the same.
-// Without -o, old clients send the name of a temporary link, in which their process id stands.
+// The recording of a stock nix-build through a monitor can be replayed: a lone client sends the same,
+// and prints the same. Without -o, old clients send the name of a temporary link, which contains their
+// process id.
 func TestReplayBuilds(t *testing.T) {
 	realnix.Each(t, func(t *testing.T, s realnix.Suite) {
 		d := realnix.Start(t, s, nil)

@@ -38,7 +38,8 @@ func startMonitor(t *testing.T, d *daemontest.Daemon, bodies bool) *monitored {
 	return startMonitorOf(t, d.Socket(), filepath.Join(testenv.SocketDir(t), "socket"), bodies)
 }
 
-// startMonitorOf starts a monitor that listens on socket, and records what clients say to the daemon behind it.
+// startMonitorOf starts a monitor that listens on socket, and records what clients say to the daemon
+// behind it.
 func startMonitorOf(t *testing.T, behind, socket string, bodies bool) *monitored {
 	t.Helper()
 	m := &monitored{Unix: daemon.Unix{Path: socket}, record: filepath.Join(t.TempDir(), "record")}

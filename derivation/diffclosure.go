@@ -23,8 +23,8 @@ type closureDiffer struct {
 	known map[[2]storepath.Path]*InputDifference // the first occurrence of each pair
 }
 
-// compareInputs compares the inputs of a level, several at the same time. It returns the pairs that were not compared before, in the
-// order of the level. The error is a [*LimitError], or the cause of ctx.
+// compareInputs compares the inputs of a level, several at the same time. It returns the pairs that were not
+// compared before, in the order of the level. The error is a [*LimitError], or the cause of ctx.
 func (c *closureDiffer) compareInputs(ctx context.Context, level []comparison) ([]comparison, error) {
 	var pairs []*InputDifference // the first occurrence of each pair
 	for _, d := range level {
@@ -76,8 +76,8 @@ func (c *closureDiffer) isFirst(in *InputDifference) bool {
 	return true
 }
 
-// inParallel calls do for the numbers below n on as many goroutines as there are processors. The error is the first one, or the cause
-// of ctx.
+// inParallel calls do for the numbers below n, on one goroutine for each processor. The error is the first one, or
+// the cause of ctx.
 func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	const atOnce = 16 // numbers that a goroutine takes
 	group, workCtx := parallel.WithContext(ctx, 0)
@@ -114,8 +114,8 @@ func (c *closureDiffer) loader(ctx context.Context) inputLoader {
 	}
 }
 
-// compare compares the two derivations of a pair. The comparison is empty if one of them cannot be loaded. The error is a
-// [*LimitError].
+// compare compares the two derivations of a pair. The comparison is empty if one of them cannot be loaded. The
+// error is a [*LimitError].
 func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (comparison, error) {
 	var drvs [2]*Derivation
 	for side, path := range []storepath.Path{in.A, in.B} {
@@ -185,7 +185,7 @@ func (s *diffSide) load(ctx context.Context, in *InputDifference, path storepath
 	return d, nil
 }
 
-// count counts a derivation, which several goroutines may do at the same time.
+// count updates the meter under a lock, because several goroutines load derivations.
 func (s *diffSide) count(add func(*meter) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,8 +35,8 @@ func wideDerivations(t *testing.T) (a, b *derivation.Derivation, texts map[store
 	return both[0], both[1], texts
 }
 
-// The inputs of a level are loaded on several goroutines. A loaded closure replaces the loader. A limit, the end of the context and a
-// panic reach the caller.
+// The inputs of a level are loaded on several goroutines. A loaded closure replaces the loader. A limit, the end
+// of the context and a panic reach the caller.
 func TestDiffClosureOnGoroutines(t *testing.T) {
 	a, b, texts := wideDerivations(t)
 	all := fromMap(texts)

@@ -155,8 +155,8 @@ func hasSequence(text, query []string) bool {
 	return false
 }
 
-// excerpt returns the words of a section around the place with the most words of the query. Sentences explain more than code, so
-// a line of code is chosen only if no sentence has a word of the query.
+// excerpt returns the words of a section around the place with the most words of the query. Sentences explain more than
+// code, so a line of code is chosen only if no sentence has a word of the query.
 func excerpt(s Section, query []string) string {
 	sentences, code := linesOf(strings.TrimPrefix(s.Markdown, headingLine(s)))
 	best, n := bestLine(sentences, query)

@@ -10,8 +10,9 @@ import (
 	"pix/storepath"
 )
 
-// AppendText appends the causes of the rebuild, with the changed values, and the derivations of the cascade as text to dst. Unless the
-// options have Full, it counts many causes of one kind, and shows the first of them. All bytes of the derivations are escaped.
+// AppendText appends the causes of the rebuild, with the changed values, and the derivations of the cascade as text to dst.
+// Unless the options have Full, it counts many causes of one kind, and shows the first of them. All bytes of the derivations are
+// escaped.
 func (r *Rebuild) AppendText(dst []byte, o *TextOptions) []byte {
 	if o == nil {
 		o = &TextOptions{}

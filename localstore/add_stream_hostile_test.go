@@ -107,8 +107,8 @@ func TestStreamOfDuplicates(t *testing.T) {
 	root := t.TempDir()
 	s := open(t, Options{Root: root})
 	one := slices.Concat(textChain(t, s.Dir(), batchObjects), textChain(t, s.Dir(), batchObjects))
-	large, largeNAR := object(t, "large")
-	largeNAR = fileNAR(strings.Repeat("large", 1<<20))
+	large, _ := object(t, "large")
+	largeNAR := fileNAR(strings.Repeat("large", 1<<20))
 	large.NARHash, large.NARSize = nixhash.Sum(nixhash.SHA256, largeNAR), uint64(len(largeNAR))
 	for i := range 7 {
 		one = slices.Insert(one, 18*i, store.Import{Info: large, NAR: bytes.NewReader(largeNAR)})

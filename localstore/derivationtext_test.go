@@ -8,7 +8,8 @@ import (
 	"pix/store"
 )
 
-// DerivationText returns the text of a valid derivation, and checks the validity and the hash, as reading the archive does.
+// DerivationText returns the text of a valid derivation, and checks the validity and the hash, as reading the archive
+// does.
 func TestDerivationText(t *testing.T) {
 	s := open(t, Options{Root: t.TempDir()})
 	first, second, _ := drvs(t, s)

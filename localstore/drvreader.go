@@ -151,8 +151,8 @@ func (s *Store) LendDerivations() (lent store.Store, release func()) {
 	return d, d.reader.close
 }
 
-// DerivationText implements [store.DerivationTextReader]. It needs no goroutine and no pipe, which take most of the time of reading
-// the archive of a small file.
+// DerivationText implements [store.DerivationTextReader]. It needs no goroutine and no pipe, which take most of the
+// time of reading the archive of a small file.
 func (s *Store) DerivationText(ctx context.Context, path storepath.Path) (string, error) {
 	r := drvReader{s: s, large: true} // like NARFromPath, it does not wait for other calls
 	return r.validText(ctx, path)

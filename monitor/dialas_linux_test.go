@@ -16,8 +16,8 @@ import (
 	"pix/server"
 )
 
-// A monitor of root connects with the supplementary groups of a client: one of them opens the directory of the daemon's
-// socket, as it does without the monitor.
+// A monitor of root connects with the supplementary groups of a client: one of them opens the
+// directory of the daemon's socket, as it does without the monitor.
 func TestDialKeepsGroups(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can connect as another user")
@@ -75,7 +75,8 @@ func TestDialKeepsGroups(t *testing.T) {
 	}
 }
 
-// answerPeers listens on a socket that every user may connect to, and sends each client its user and group.
+// answerPeers listens on a socket that every user may connect to, and sends each client its user and
+// group.
 func answerPeers(t *testing.T, path string) {
 	t.Helper()
 	l, err := server.ListenUnix(path)

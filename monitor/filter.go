@@ -25,8 +25,8 @@ type filteredClient struct {
 	size    int    // of connect in bytes
 }
 
-// maxHeld limits the connect events that a filter keeps. A recording may come from another user, and a monitor
-// never emits so many.
+// maxHeld limits the connect events that a filter keeps. A recording may come from another user, and
+// a monitor never emits so many.
 const maxHeld = 64 << 20
 
 // Select returns the events to show for an event, in their order: none, the event, or before it the
@@ -77,7 +77,7 @@ func (f *Filter) add(e *Event) {
 	f.held += size
 }
 
-// connectSize returns about the memory of a connect event.
+// connectSize returns the approximate size of a connect event in bytes.
 func connectSize(c *Client) int {
 	const event, text = 512, 16
 	size := event + len(c.User)

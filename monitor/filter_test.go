@@ -17,8 +17,8 @@ func operation(conn int, name string) *monitor.Event {
 	return &monitor.Event{Conn: conn, Operation: &monitor.Operation{Name: name, Latency: time.Second}}
 }
 
-// A filter about operations selects the connect event of a connection once, before the first event that it
-// selects, and not if it selects none.
+// A filter about operations selects the connect event of a connection once, before the first event
+// that it selects, and not if it selects none.
 func TestFilterSelectsConnect(t *testing.T) {
 	events := []*monitor.Event{
 		connect(1, 10), connect(2, 20), connect(3, 30),

@@ -75,9 +75,10 @@ func (p Params) ReadGreeting(r *wire.Reader, g *Greeting) error {
 	return c.err
 }
 
-// WithoutSecrets returns a request without the values of settings, and of environment variables of a
-// build, whose names say that they are secret, such as access tokens. In the other values it
-// replaces logins in URLs, parameters such as "token", and the passwords of netrc files. It does not change r.
+// WithoutSecrets returns a request without the values of settings, and of environment variables of
+// a build, whose names say that they are secret, such as access tokens. In the other values it
+// replaces logins in URLs, parameters such as "token", and the passwords of netrc files. It does
+// not change r.
 func WithoutSecrets(r Request) Request {
 	switch r := r.(type) {
 	case *SetOptionsRequest:

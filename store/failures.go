@@ -58,8 +58,8 @@ func failuresAndErr(failed []*ObjectError, err error) []error {
 // namedFailures is the number of failures that a message describes.
 const namedFailures = 3
 
-// ErrTooManyFailures is the Err of an [AddError] or a [CopyError] if the rest was not tried because many objects in a row have
-// failed, each for a reason of its own.
+// ErrTooManyFailures is the Err of an [AddError] or a [CopyError] if many objects in a row have failed, each
+// for a reason of its own, and so the rest was not tried.
 var ErrTooManyFailures = fmt.Errorf("the rest was not tried after %d failures in a row", maxFailuresInRow)
 
 // describeFailures describes failures and, if it is not nil, the error that ended everything.

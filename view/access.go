@@ -43,8 +43,8 @@ func newAccess(opts *Options) (*access, error) {
 	return a, nil
 }
 
-// withoutDefaultPort returns a host without its port, if that is the default one of the scheme. A host with two ports is no host,
-// so it stays as it is.
+// withoutDefaultPort returns a host without its port, if that is the default one of the scheme. A host with two ports is no
+// host, so it stays as it is.
 func (a *access) withoutDefaultPort(host string) string {
 	byDefault := "80"
 	if a.scheme == "https" {

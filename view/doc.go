@@ -32,10 +32,9 @@
 //
 // # Reading order
 //
-// handler.go routes requests, access.go decides which are answered, query.go limits the ones that read much, response.go writes
-// answers, assets.go has the files of the page, and contents.go the closure. positions.go computes the picture of the whole graph (layout.go), graph.go the
-// smaller ones. path.go, roots.go, compare.go, derivation.go, explain.go, builds.go and docs.go answer
-// the other questions. export.go writes everything
-// as one file. The sources of the page are in web, and web/src/main.ts is the first to read.
-// scripts/view-assets makes the files of the page from them.
+// handler.go routes requests, access.go decides which are answered, query.go limits the ones that read much, response.go
+// writes answers, assets.go has the files of the page, and contents.go the closure. positions.go computes the picture of
+// the whole graph (layout.go), graph.go the smaller ones. path.go, roots.go, compare.go, derivation.go, explain.go,
+// builds.go and docs.go answer the other questions. export.go writes everything as one file. The sources of the page are in
+// web, and web/src/main.ts is the first to read. scripts/view-assets makes the files of the page from them.
 package view

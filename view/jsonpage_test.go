@@ -75,8 +75,8 @@ func resourceNames(t *testing.T) (names []string) {
 	return names
 }
 
-// memberOrder returns the names of the members in a JSON text, each once, in their order. With top it does not look into the values of
-// the outer object.
+// memberOrder returns the names of the members in a JSON text, each once, in their order. With top it does not look into
+// the values of the outer object.
 func memberOrder(t *testing.T, text string, top bool) (names []string) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(text))

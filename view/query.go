@@ -47,7 +47,7 @@ func (h *Handler) query(answer queryFunc, parameters ...string) func(http.Respon
 // workers limits how many functions run at the same time. It has an element for each one that runs.
 type workers chan struct{}
 
-// run runs a function when few others run. It does not wait any longer when the context ends.
+// run waits until few other functions run, and then runs f. If the context ends before, it returns the cause.
 func (w workers) run(ctx context.Context, f func() (any, error)) (any, error) {
 	select {
 	case w <- struct{}{}:

@@ -140,7 +140,7 @@ func newSettingJSON(s *nixconf.Setting, v nixconf.Value) settingJSON {
 		Value: s.Decode(v.Text), Default: s.Decode(s.Default),
 		Origin:       settingOriginJSON{Source: v.Origin.Source.String(), Name: orNull(v.Origin.Name)},
 		Type:         s.Type.String(),
-		Aliases:      append([]string{}, s.Aliases...),
+		Aliases:      notNull(s.Aliases),
 		Experimental: orNull(s.Feature),
 		MaySet:       s.Who.String(),
 		ObeyedBy:     []string{},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -106,7 +105,7 @@ func (a *app) copy(ctx context.Context, names []storeName, o copyOptions) (copie
 		if err != nil {
 			return err
 		}
-		debug.SetGCPercent(40) // the infos of all copied paths are held; see boundGarbage
+		boundGarbageOfCopy()
 		infos, err := store.Copy(ctx, dst, src, paths, &store.CopyOptions{
 			AddOptions: store.AddOptions{NoSignatures: o.noSignatures},
 			Substitute: o.substitute,

@@ -87,7 +87,7 @@ func describeDaemon(info daemon.Info) daemonInfoJSON {
 		ProtocolVersion: info.DaemonVersion.String(),
 		Negotiated:      info.Version.String(),
 		Trust:           info.Trust.String(),
-		Features:        append([]string{}, info.Features.Names()...),
+		Features:        notNull(info.Features.Names()),
 		StoreDir:        string(info.Dir),
 	}
 	for _, row := range protocol.Operations() {

@@ -120,7 +120,7 @@ func newClosureDiffJSON(d *closure.Diff) *closureDiffJSON {
 		SizeBefore: d.SizeBefore, SizeAfter: d.SizeAfter,
 	}
 	for i, p := range d.Packages {
-		object.Packages[i] = packageDiffJSON{p.Name, append([]string{}, p.Before...), append([]string{}, p.After...), p.SizeDelta}
+		object.Packages[i] = packageDiffJSON{p.Name, notNull(p.Before), notNull(p.After), p.SizeDelta}
 	}
 	return object
 }

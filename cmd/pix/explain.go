@@ -54,11 +54,11 @@ build.
 
 --commands prints a shell script that computes each step with coreutils (b3sum for BLAKE3, openssl
 for signatures), and prints the results. The script is safe to run: the bytes of the explained
-object are escaped, so they cannot run a command. It begins with the contents of an object if its
-archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full, --json and
---commands. The exit code is 1 if a computed path is not the one in the store or in the derivation,
-or if no trusted key has signed a path that is not content-addressed. On a terminal, sentences are
-wrapped to its width.`,
+object are escaped, so they cannot run a command. The script begins with the contents of an object
+if its archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full,
+--json and --commands. The exit code is 1 if a computed path is not the one in the store or in the
+derivation, or if no trusted key has signed a path that is not content-addressed. On a terminal,
+sentences are wrapped to its width.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
 			"  pix explain --commands /nix/store/...-source | sh\n" +
 			"  pix explain --signatures /nix/store/...-hello\n" +

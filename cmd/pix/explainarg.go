@@ -63,8 +63,8 @@ func explainFileOutputs(ctx context.Context, src *drvSource, arg, outputs string
 	return explainDerivation(ctx, src, arg, slices.Collect(spec.Names().All()))
 }
 
-// checkFile returns a usage error if an argument that is no name of a store object cannot be a file either. A missing file is only
-// reported when it is opened if its name ends like a file that explain reads. For a directory, the error gives advice.
+// checkFile returns a usage error if an argument names neither a store object nor a file. If its name ends like a file that
+// explain reads, a missing file is reported later, when it is opened. For a directory, the error gives advice.
 func (src *drvSource) checkFile(arg string, isName bool, advice string) error {
 	switch {
 	case isName || arg == "-":
@@ -81,8 +81,8 @@ func (src *drvSource) checkFile(arg string, isName bool, advice string) error {
 	return src.noFile(arg)
 }
 
-// noFile returns the error for an argument that is neither the name of a store object nor a file: why it is no store path if it begins
-// like one.
+// noFile returns the error for an argument that names neither a store object nor a file. If the argument begins like a store
+// path, the error says why it is none.
 func (src *drvSource) noFile(arg string) error {
 	if src.isInStoreDir(arg) {
 		if _, err := src.app.names([]string{arg}); err != nil {
@@ -127,7 +127,7 @@ func (src *drvSource) explainHash(arg string) (*explain.Explanation, error) {
 	return nil, &usageError{fmt.Errorf("'%s' is neither a store path nor a hash, and there is no such file", arg)}
 }
 
-// digestLengths says how long the digests of an algorithm are.
+// digestLengths describes the lengths of the digests of an algorithm, in characters.
 func digestLengths(a nixhash.Algorithm) string {
 	h, err := nixhash.FromDigest(a, make([]byte, a.Size()))
 	if err != nil {

@@ -48,6 +48,9 @@ func limitMemory() { debug.SetMemoryLimit(24 << 20) }
 // It is for verbs that hold a value for each of very many paths, and allocate much more than these for a short time.
 func boundGarbage() { debug.SetGCPercent(50) }
 
+// boundGarbageOfCopy is boundGarbage for a copy, which holds the infos of all paths.
+func boundGarbageOfCopy() { debug.SetGCPercent(40) }
+
 // The sizes of an aheadReader.
 const (
 	aheadPiece  = 256 << 10

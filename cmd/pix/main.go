@@ -140,8 +140,8 @@ func kill(sig os.Signal) {
 // sandboxFailed begins the message of a [sandbox.SetupError], which may come as the text of a failed build.
 const sandboxFailed = "setting up the sandbox: "
 
-// safeText returns the text of a message without control characters, and with characters that change the direction of text escaped, since
-// names of files and texts of other machines can have both.
+// safeText returns the text of a message without control characters, and with escapes for characters that change the
+// direction of text. Names of files and texts of other machines can have both.
 func safeText(text string) string {
 	columns := strings.Split(activity.Plain(text), "\t")
 	for i, column := range columns {

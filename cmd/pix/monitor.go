@@ -216,8 +216,8 @@ func (a *app) outlivePrinter(out *monitorPrinter) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a command gets the default again
 }
 
-// monitored returns the path of the socket of the daemon. $PIX_STORE and $NIX_REMOTE may name a store that has no socket, since they
-// are for the command, too.
+// monitored returns the path of the socket of the daemon. $PIX_STORE and $NIX_REMOTE are also for the
+// command, so they may name a store without a socket: then monitored ignores them.
 func (a *app) monitored(args []string) (string, error) {
 	name := a.flags.storeURI
 	if len(args) > 0 {

@@ -59,7 +59,7 @@ type openOptions struct {
 	access   storeAccess
 	serving  servingMode
 	building bool // the verb builds, so a daemon gets the settings of the user
-	waited   bool // a user or a client waits for each query, so a cache that cannot be reached fails soon
+	waited   bool // a user or a client waits for queries, so a cache that cannot be reached fails soon
 
 	sameOrigin bool // a cache must not lead to other hosts
 }
@@ -128,8 +128,8 @@ func (a *app) storeOptions() (*pix.Options, error) {
 	return opts, nil
 }
 
-// openBucket opens a cache in S3. Its warnings are about what pix has found on this machine, such as no credentials, and unlike other
-// warnings not the ones of Nix. So they say that they are pix's own.
+// openBucket opens a cache in S3. Its warnings are about this machine, such as missing credentials. Nix does not print them,
+// so they begin with "pix: ".
 func openBucket(ctx context.Context, uri string, opts *binarycache.Options) (*binarycache.Store, error) {
 	if next := activity.HandlerOf(ctx); next != nil {
 		ctx = activity.WithHandler(ctx, activity.HandlerFunc(func(e activity.Event) {

@@ -80,14 +80,7 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if v.list == nil {
-					return v.run(ctx, s, paths)
-				}
-				found, err := v.list(ctx, s, paths)
-				if err != nil {
-					return err
-				}
-				return a.printPaths(found, asJSON)
+				return v.runOn(ctx, a, s, paths, asJSON)
 			})
 		},
 		ValidArgsFunction: v.complete,
@@ -103,6 +96,18 @@ func newPathVerb(a *app, v pathVerb) *cobra.Command {
 		addPathsJSONFlag(cmd, &asJSON)
 	}
 	return cmd
+}
+
+// runOn calls run, or prints what list returns.
+func (v *pathVerb) runOn(ctx context.Context, a *app, s store.Store, paths []storepath.Path, asJSON bool) error {
+	if v.list == nil {
+		return v.run(ctx, s, paths)
+	}
+	found, err := v.list(ctx, s, paths)
+	if err != nil {
+		return err
+	}
+	return a.printPaths(found, asJSON)
 }
 
 // namesOrAll returns the arguments and the lines of standard input, which --all excludes.

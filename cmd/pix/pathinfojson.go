@@ -55,8 +55,8 @@ func closureJSONInfos(ctx context.Context, s store.Store, paths []storepath.Path
 	return j, err
 }
 
-// allJSONInfos returns the infos of all valid paths, which are sorted. In a store in a directory, they are also the closure of
-// these paths, whose infos such a store reads without a search for each path.
+// allJSONInfos returns the infos of all valid paths, which are sorted. All valid paths are also their own
+// closure. A store in a directory reads the infos of a closure without a search for each path.
 func allJSONInfos(ctx context.Context, s store.Store, paths []storepath.Path) (jsonInfos, error) {
 	if _, ok := store.As[store.SortedClosureQuerier](s); ok {
 		return closureJSONInfos(ctx, store.WithLimits(s, store.Limits{}), paths)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -198,7 +197,7 @@ func newActiveBuildJSON(b *store.ActiveBuild) activeBuildJSON {
 	}
 	for i, p := range b.Processes {
 		one := store.ActiveBuild{Processes: b.Processes[i : i+1]}
-		j.Processes[i] = activeProcessJSON{PID: p.PID, Parent: p.Parent, User: newActiveUserJSON(p.User), Args: slices.Concat([]string{}, p.Args), CPU: cpuSeconds(&one)}
+		j.Processes[i] = activeProcessJSON{PID: p.PID, Parent: p.Parent, User: newActiveUserJSON(p.User), Args: notNull(p.Args), CPU: cpuSeconds(&one)}
 	}
 	return j
 }

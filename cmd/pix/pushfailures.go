@@ -11,22 +11,22 @@ import (
 	"pix/storepath"
 )
 
-// pushFailures are the paths that a watching push could not copy, although the cache answers: the cache refuses them, or the store cannot
-// read them. They are tried again, with longer and longer pauses, after the paths that were not tried yet. So they do not delay
-// others. Nil has no failures.
+// pushFailures are the paths that a watching push could not copy, although the cache answers: the cache refuses them, or the
+// store cannot read them. They are tried again after the paths that were not tried yet, and each pause before a retry is
+// longer. So they do not delay others. A nil *pushFailures has no failures.
 type pushFailures struct {
 	first time.Duration // the pause before the first retry
 	warn  func(string)
 	paths map[storepath.Path]*pushFailure
-	fresh []storepath.Path // that have failed for the first time since the last report
+	fresh []storepath.Path // the paths whose first failure was not reported yet
 }
 
-// A pushFailure is why a path could not be copied.
+// A pushFailure is the last failure to copy a path.
 type pushFailure struct {
 	reason    string
-	dependent bool // it refers to another path that could not be copied
+	dependent bool // the path refers to another one that could not be copied
 	pause     time.Duration
-	next      time.Time
+	next      time.Time // of the next retry, at the earliest
 }
 
 // maxPathPause is the longest pause before a path is tried again.
@@ -39,7 +39,7 @@ func newPushFailures(first time.Duration, warn func(string)) *pushFailures {
 	return &pushFailures{first: first, warn: warn, paths: make(map[storepath.Path]*pushFailure)}
 }
 
-// A pushPathError is why one of several paths could not be copied.
+// A pushPathError is the error of one of several paths.
 type pushPathError struct {
 	path storepath.Path
 	err  error
@@ -50,8 +50,8 @@ func (e *pushPathError) Error() string { return fmt.Sprintf("'%s': %v", e.path, 
 // Unwrap returns the reason.
 func (e *pushPathError) Unwrap() error { return e.err }
 
-// due returns the new paths of which no retry has to wait. It forgets paths that are not new any more, except recorded ones to which
-// a new path refers: otherwise each retry of that one would report them again.
+// due returns the new paths without those whose pause before a retry has not ended. It forgets paths that are not new any more,
+// except recorded ones to which a new path refers: otherwise each retry of that one would report them again.
 func (f *pushFailures) due(fresh []storepath.Path, recorded map[storepath.Path]bool) (due []storepath.Path) {
 	if f == nil || len(f.paths) == 0 {
 		return fresh
@@ -147,15 +147,16 @@ func (f *pushFailures) add(path storepath.Path, err error) {
 
 // report warns of the paths that have failed for the first time.
 func (f *pushFailures) report() {
-	f.name(f.fresh, "; trying again")
+	f.warnOf(f.fresh, "; trying again")
 	f.fresh = nil
 }
 
 // reportRest warns of all paths that were not copied.
-func (f *pushFailures) reportRest() { f.name(slices.Sorted(maps.Keys(f.paths)), "") }
+func (f *pushFailures) reportRest() { f.warnOf(slices.Sorted(maps.Keys(f.paths)), "") }
 
-// name warns of paths that were not copied: one line each of the first ones that do not only refer to others.
-func (f *pushFailures) name(paths []storepath.Path, then string) {
+// warnOf warns of paths that were not copied. It prints a line for each of the first maxNamedPaths that have a failure of
+// their own, and the number of the other paths.
+func (f *pushFailures) warnOf(paths []storepath.Path, then string) {
 	named := 0
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path storepath.Path) bool { return f.paths[path] == nil }) // copied meanwhile
 	for _, path := range paths {

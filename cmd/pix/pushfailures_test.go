@@ -81,8 +81,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// A path that a watching push cannot copy does not delay others, is reported once, tried again with pauses, and named at the end. A path
-// that it can copy later is not named.
+// A path that a watching push cannot copy does not delay others, is reported once, tried again with pauses, and named at the
+// end. A path that it can copy later is not named.
 func TestWatchBadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, bad := startWatching(t, 2, 0)
@@ -122,8 +122,8 @@ func TestWatchBadPath(t *testing.T) {
 	})
 }
 
-// Many bad paths, also if a copy gives up after some of them, and many paths that refer to one, neither flood the terminal nor delay
-// others for long.
+// Many bad paths, also if a copy gives up after some of them, and many paths that refer to one, neither flood the terminal
+// nor delay others for long.
 func TestWatchManyBadPaths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _ := startWatching(t, 100, 200)

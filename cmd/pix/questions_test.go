@@ -192,16 +192,18 @@ func (q *questionStore) writeAnswer(b *strings.Builder, c question, out string) 
 	}
 	b.WriteString("```\n")
 	if c.varies {
-		page := "monitor"
-		if strings.HasPrefix(c.command, "profile") {
-			page = "profiles"
+		verb, _, _ := strings.Cut(c.command, " ")
+		page, ok := map[string]string{"monitor": "monitor.md", "path-info": "json.md#path-info", "profile": "profiles.md"}[verb]
+		if !ok {
+			q.t.Errorf("no page has an answer of the command %s", c.command)
 		}
-		fmt.Fprintf(b, "\nThe answer has times, so it is not shown here; [%s.md](%s.md) has one.\n", page, page)
+		name, _, _ := strings.Cut(page, "#")
+		fmt.Fprintf(b, "\nThe answer has times, so it is not shown here; [%s](%s) has one.\n", name, page)
 	}
 }
 
-// shownLines returns the lines of an answer that the page shows: of a long answer the beginning, the lines that answer the question, and
-// the end.
+// shownLines returns the lines of an answer that the page shows: of a long answer the beginning, the lines that answer the
+// question, and the end.
 func (q *questionStore) shownLines(c question, out string) []string {
 	lines := slices.Collect(strings.Lines(q.shortened(out)))
 	if len(lines) <= firstAnswerLines+lastAnswerLines+1 {

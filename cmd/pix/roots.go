@@ -27,7 +27,7 @@ func newRoots(a *app) *cobra.Command {
 path. With arguments, only the roots that keep one of these paths, directly or because something
 that a root keeps needs it; 'pix gc --explain PATH' prints the chain from a root to a path. With
 --sizes, a table with the size of the closure of each root, and of the part that no other root
-needs, the largest part first: a collection frees as much after the root was deleted.
+needs, which a collection can delete after the root; the largest part comes first.
 Untrusted users see only some of the roots of a daemon.`,
 		Example:           "  pix roots\n  pix roots --sizes\n  pix roots /nix/store/...-glibc-2.40",
 		GroupID:           groupKeeping,

@@ -17,10 +17,11 @@ import (
 type sizedRootJSON struct {
 	rootJSON
 	ClosureSize uint64 `json:"closureSize"`
-	OwnSize     uint64 `json:"ownSize"` // of what no other root needs
+	OwnSize     uint64 `json:"ownSize"` // of the part that no other root needs
 }
 
-// printRootSizes prints roots with the sizes of what they keep, and of what only they keep, the largest first.
+// printRootSizes prints roots with the sizes of their closures, and of the parts that no other root needs, the largest part
+// first.
 func (a *app) printRootSizes(ctx context.Context, s store.Store, roots []store.Root, asJSON bool) error {
 	sized, err := sizedRoots(ctx, s, roots)
 	if err != nil {
@@ -37,7 +38,8 @@ func (a *app) printRootSizes(ctx context.Context, s store.Store, roots []store.R
 	return a.printEither(b.String(), sized, asJSON)
 }
 
-// sizedRoots returns the sizes of some roots. All roots of the store count for the sizes of what only one root needs.
+// sizedRoots returns the sizes of some roots. A path counts for the own size of a root only if no other root of the store
+// needs it.
 func sizedRoots(ctx context.Context, s store.Store, roots []store.Root) ([]sizedRootJSON, error) {
 	all, err := store.Roots(ctx, s)
 	if err != nil {

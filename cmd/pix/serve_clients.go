@@ -15,10 +15,10 @@ func (c *httpConnections) largest() netip.Prefix {
 	return netip.Prefix{}
 }
 
-// closeBusy makes room for a new connection when all connections have requests. Clients that send bodies slowly, or receive responses
-// slowly, could keep all places forever. So the slowest client that has stalled loses its connection. If there is none, but a client
-// with more than half of the places, that one loses the connection whose request began last, and gets no new one. Otherwise closeBusy
-// returns the time to wait. c.mu is held.
+// closeBusy makes room for a new connection when all connections have requests. Clients that send bodies slowly, or receive
+// responses slowly, could keep all places forever. So the slowest client that has stalled loses its connection. If there is
+// none, but a client with more than half of the places, that one loses the connection whose request began last, and gets no
+// new one. Otherwise closeBusy returns the time to wait. c.mu is held.
 func (c *httpConnections) closeBusy(client netip.Prefix) (wait time.Duration, err error) {
 	victim, wait := c.slowest()
 	largest := c.largest()

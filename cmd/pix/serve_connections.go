@@ -29,10 +29,10 @@ func connectionsFor(files uint64) int {
 // new client has sent. A connection of HTTP/2 becomes idle shortly before its last response is flushed.
 const minUnused = time.Second
 
-// httpConnections limits the connections of servers. Beyond the limit, a new connection takes the place of the connection that has
-// been unused for the longest time. So clients that are idle, or send a request slowly, do not keep others away. If all connections
-// have requests, it takes the place of a client that has stalled, or of one that holds more than half of the places: see closeBusy.
-// Else new connections wait for the end of one.
+// httpConnections limits the connections of servers. Beyond the limit, a new connection takes the place of the connection
+// that has been unused for the longest time. So clients that are idle, or send a request slowly, do not keep others away. If
+// all connections have requests, it takes the place of a client that has stalled, or of one that holds more than half of the
+// places: see closeBusy. Else new connections wait for the end of one.
 type httpConnections struct {
 	max       int
 	minUnused time.Duration
@@ -51,7 +51,7 @@ type httpConnection struct {
 	client  netip.Prefix  // see [clientaddr.Network]
 	idle    bool          // all responses were sent, and no byte of another request was received
 	running int           // number of requests for which a handler runs
-	wait    clientWait    // of these
+	wait    clientWait    // of these handlers
 	element *list.Element // in unused, or nil
 	since   time.Time     // when it became unused
 }

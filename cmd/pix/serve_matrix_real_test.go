@@ -9,8 +9,8 @@ import (
 	"pix/signature"
 )
 
-// Every Nix and pix get the same from 'pix serve', directly and through an upstream cache, as from a directory, and write the same
-// to it. Transfers that are killed or broken are completed by repeating the command.
+// Every Nix and pix get the same from 'pix serve', directly and through an upstream cache, as from a directory, and write
+// the same to it. Transfers that are killed or broken are completed by repeating the command.
 func TestRealServeMatrix(t *testing.T) {
 	key, err := signature.GenerateKey("matrix-1")
 	if err != nil {

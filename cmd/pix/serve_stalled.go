@@ -14,8 +14,8 @@ const (
 	stallRate = 256 << 10 / 15
 )
 
-// A clientWait measures how long handlers have waited for the client of a connection, and how many bytes it has sent and received
-// in this time. The time for which a client waits for the server does not count.
+// A clientWait measures how long handlers have waited for the client of a connection, and how many bytes it has sent and
+// received in this time. The time for which a client waits for the server does not count.
 type clientWait struct {
 	mu      sync.Mutex
 	waiting int           // number of calls that wait for the client; several streams of HTTP/2 may
@@ -42,7 +42,7 @@ func (w *clientWait) begin(pending int64) {
 	}
 }
 
-// end notes that a call has ended, which has sent or received n bytes.
+// end notes that such a call has ended, and has transferred n bytes.
 func (w *clientWait) end(pending, n int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,9 +53,11 @@ func (w *clientWait) end(pending, n int64) {
 	}
 }
 
-// check returns the rate of the client in bytes per second, and zero if it has stalled; otherwise the time after which it may have.
-// A client that is fast enough may have received almost all bytes of a call that has not ended. So it has the time for them, but not
-// longer than the limit: a client could begin many streams.
+// check returns the rate of the client in bytes per second. If the client has stalled, left is 0. Otherwise left is the time
+// after which it may have.
+//
+// A client that is fast enough may have received almost all bytes of a call that has not ended. So it has the time for them, but
+// not longer than the limit: a client could begin many streams.
 func (w *clientWait) check(limit time.Duration) (rate float64, left time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,7 +81,8 @@ func timeFor(n int64) time.Duration {
 	return time.Duration(float64(n) / stallRate * float64(time.Second))
 }
 
-// slowest returns the connection whose client has stalled, and is the slowest one, or the time to wait for one. c.mu is held.
+// slowest returns the connection of the slowest client that has stalled. If there is none, victim is nil, and wait is the
+// time after which there may be one. c.mu is held.
 func (c *httpConnections) slowest() (victim *httpConnection, wait time.Duration) {
 	wait, lowest := c.stallTime, 0.0
 	for _, conn := range c.open {
@@ -97,7 +100,7 @@ func (c *httpConnections) slowest() (victim *httpConnection, wait time.Duration)
 	return victim, max(wait, c.stallTime/100) // the listener does not check all connections without a pause
 }
 
-// observed returns the request and the response of a handler, with which the time of the client is measured.
+// observed wraps the request and the response of a handler, so that conn.wait measures the client.
 func (conn *httpConnection) observed(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		changed := *r

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// writeCertificate writes the certificate of httptest, which is for 127.0.0.1, and its key. It returns a client that trusts it, and
-// speaks HTTP/2.
+// writeCertificate writes the certificate of httptest, which is for 127.0.0.1, and its key. It returns a client that trusts
+// it, and speaks HTTP/2.
 func writeCertificate(t *testing.T) (client *http.Client, certificate, key string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())

@@ -62,23 +62,7 @@ of the paths, and loads nothing.`,
 					return err
 				}
 			}
-			names, err := a.names(args)
-			if err != nil {
-				return err
-			}
-			return a.withStore(cmd.Context(), toRead, func(ctx context.Context, s store.Store) error {
-				roots, err := objectsOf(ctx, s, names)
-				if err != nil {
-					return err
-				}
-				if len(roots) == 0 && !whole {
-					return &usageError{errors.New("standard input names no path; without --stdin, the whole store is shown")}
-				}
-				if o.export != "" {
-					return a.exportView(ctx, s, roots, o.export)
-				}
-				return a.serveView(ctx, s, roots, &o)
-			})
+			return a.view(cmd.Context(), args, whole, &o)
 		},
 	}
 	flags := cmd.Flags()
@@ -92,6 +76,27 @@ of the paths, and loads nothing.`,
 	freeValue(cmd, "listen")
 	freeValue(cmd, "url")
 	return cmd
+}
+
+// view shows the closure of named objects, or the whole store.
+func (a *app) view(ctx context.Context, args []string, whole bool, o *viewOptions) error {
+	names, err := a.names(args)
+	if err != nil {
+		return err
+	}
+	return a.withStore(ctx, toRead, func(ctx context.Context, s store.Store) error {
+		roots, err := objectsOf(ctx, s, names)
+		if err != nil {
+			return err
+		}
+		if len(roots) == 0 && !whole {
+			return &usageError{errors.New("standard input names no path; without --stdin, the whole store is shown")}
+		}
+		if o.export != "" {
+			return a.exportView(ctx, s, roots, o.export)
+		}
+		return a.serveView(ctx, s, roots, o)
+	})
 }
 
 // checkExport returns an error if a flag is about serving the page, and the page is written into a file.

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 )
 
-// Network returns the address of a client, or the network of an IPv6 client, which has many addresses: a /64. It is the zero Prefix
-// for loopback addresses, because a proxy on this machine connects for many clients, and for other kinds of addresses, such as the ones
-// of Unix sockets.
+// Network returns the address of an IPv4 client, or the /64 network of an IPv6 client, which has many addresses. It is
+// the zero Prefix for loopback addresses, because a proxy on this machine connects for many clients, and for addresses
+// that are not TCP addresses, such as Unix sockets.
 func Network(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -17,7 +17,7 @@ func Network(addr net.Addr) netip.Prefix {
 	return network(tcp.AddrPort().Addr())
 }
 
-// ParseNetwork is [Network] for an address in text, such as the one of an [http.Request].
+// ParseNetwork is [Network] for a text, such as RemoteAddr of an [http.Request].
 func ParseNetwork(addr string) netip.Prefix {
 	parsed, err := netip.ParseAddrPort(addr)
 	if err != nil { // a Unix socket

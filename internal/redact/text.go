@@ -9,14 +9,16 @@ import (
 const hidden = "xxxxx"
 
 var (
-	// login matches the user and the password of an HTTP URL, also of one like "git+https://". Both are hidden,
-	// because services take a token as the user: "https://TOKEN@host" or "https://TOKEN:x-oauth-basic@host".
+	// login matches the user and the password of an HTTP URL, also of one like "git+https://". Both are
+	// hidden, because services take a token as the user: "https://TOKEN@host" or
+	// "https://TOKEN:x-oauth-basic@host".
 	login = regexp.MustCompile(`(?i)((?:[a-z0-9.+-]+\+)?https?://)[^\s/?#'"]*@`)
 
 	// password matches the user and the password of another URL.
 	password = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'"]*):[^\s/'"]*@`)
 
-	// parameter matches a parameter of a URL with a secret value. "secret-key" of a store is the name of a file.
+	// parameter matches a parameter of a URL with a secret value. "secret-key" of a store is the name of
+	// a file.
 	parameter = regexp.MustCompile(`(?i)([?&;](?:[a-z0-9_.-]*(?:token|passw|credential|signature)[a-z0-9_.-]*|[a-z0-9_.-]*secret)=)[^&;#\s'"]+`)
 
 	// netrc matches an entry of a netrc file. In a quoted text, its lines end in an escape sequence.

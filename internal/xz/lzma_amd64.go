@@ -1,12 +1,12 @@
 package xz
 
-// decodeSymbols is the loop of runGeneric in assembly. Decoding takes 0.57 (literals) to 0.69 (programs) of its time: the bits of
-// numbers and literals select by conditional moves, which the compiler does not emit there, and the probabilities of both next bits
-// are loaded before a bit is known.
+// decodeSymbols is the loop of runGeneric in assembly. It takes 0.57 of the time of runGeneric for literals, and 0.69 for
+// programs. It decodes the bits of numbers and literals with conditional moves, which the compiler does not emit there, and
+// loads the probabilities of both next bits before a bit is known.
 //
-// It returns 0 if the loop has ended. Otherwise it returns the length of a match that the caller must check and copy: the match has
-// a short distance, crosses the end of the ring, or begins outside the window. The scheduler cannot preempt the function, so the caller
-// must choose a limit at most maxStep after the position.
+// It returns 0 if the loop has ended. Otherwise it returns the length of a match that the caller must check and copy: the
+// match has a short distance, crosses the end of the ring, or begins outside the window. The scheduler cannot preempt the
+// function, so the caller must choose a limit at most maxStep after the position.
 //
 // The function stays within its arrays for all input:
 //   - Each tree has a fixed number of bits, so a node is below the number of its probabilities. The context of a literal and the

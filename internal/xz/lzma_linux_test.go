@@ -12,8 +12,8 @@ import (
 	encoder "github.com/ulikunitz/xz/lzma"
 )
 
-// guarded returns n bytes. An access to the byte after them crashes the program, and so does an access to the byte before if n is
-// a multiple of the page size.
+// guarded returns n bytes. An access to the byte after them crashes the program, and so does an access to the byte before if
+// n is a multiple of the page size.
 func guarded(t testing.TB, n int) []byte {
 	page := os.Getpagesize()
 	body := (n + page - 1) / page * page

@@ -15,7 +15,8 @@ import (
 	"pix/view"
 )
 
-// views are the addresses of all views of the small store, with a selector of an element that is there when the view is complete.
+// views are the addresses of all views of the small store, with a selector of an element that is there when the view is
+// complete.
 func (s *Small) views() map[string]string {
 	app := "#/path/" + s.App.Base()
 	return map[string]string{
@@ -42,8 +43,8 @@ var controls = []string{"button", "link", "textbox", "searchbox", "combobox", "l
 // unnamed may have no name: their contents say it.
 var unnamed = []string{"group", "list"}
 
-// Every control has a name and can be reached with keys, the current view and the headers of tables are marked, and texts have the
-// contrast that WCAG asks for, in both colour schemes.
+// Every control has a name and can be reached with keys, the current view and the headers of tables are marked, and texts
+// have the contrast that WCAG asks for, in both colour schemes.
 func TestAccessibility(t *testing.T) {
 	small := newSmall(t)
 	small.SetBuild("buildPhase")
@@ -94,8 +95,8 @@ func axText(v *accessibility.Value) string {
 	return strings.Trim(string(v.Value), `"`)
 }
 
-// lowContrast returns the texts in sight whose contrast with the colour behind them is below 4.5. The colour behind a text in a
-// picture is the one of the rectangle before it.
+// lowContrast returns the texts in sight whose contrast with the colour behind them is below 4.5. The colour behind a text
+// in a picture is the one of the rectangle before it.
 const lowContrast = `(() => {
 	const parse = (text) => {
 		const [r, g, b, a = 1] = (text.match(/[\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
@@ -158,8 +159,8 @@ func TestSmallWindows(t *testing.T) {
 	}
 }
 
-// checkReachable checks that the Tab key reaches every control. In a picture it reaches one element, from which the arrow keys lead
-// to the others.
+// checkReachable checks that the Tab key reaches every control. In a picture it reaches one element, from which the arrow
+// keys lead to the others.
 func (b *tab) checkReachable(hash string) {
 	b.t.Helper()
 	const controls = `[...document.querySelectorAll("a[href], button, input, summary, [tabindex='0']")].filter((e) => e.checkVisibility())`

@@ -133,7 +133,8 @@ func sizeOf(path storepath.Path) uint64 {
 	return 400 + uint64(math.Exp(12.5+2.2*random.NormFloat64()))
 }
 
-// Unrelated returns a store of n paths without references. All of them have the same size, except the first one, which is large.
+// Unrelated returns a store of n paths without references. All of them have the same size, except the first one, which is
+// large.
 func Unrelated(n int) *Fixture {
 	infos := make([]*store.PathInfo, n)
 	for i := range n {

@@ -13,8 +13,9 @@ type Options struct {
 	// which remains if the process is killed.
 	Dir string
 
-	// Quota is the number of bytes that a client may have in the spool; 0 is 32 GiB. Files is the number of archives;
-	// 0 is 100,000. All clients of an uploader together may have four times as much. Nix from 2.35 on uploads all archives of a copy before most of the narinfos.
+	// Quota is the number of bytes that a client may have in the spool; 0 is 32 GiB. Files is the number of archives; 0
+	// is 100,000. All clients of an uploader together may have four times as much. Nix from 2.35 on uploads all
+	// archives of a copy before most of the narinfos.
 	Quota int64
 	Files int
 

@@ -13,8 +13,8 @@ import (
 // A Spool keeps uploaded archives. Its methods may be called by any number of goroutines.
 //
 // Each uploader has archives of its own. So one can neither fill the quota of another, nor find out what another has
-// uploaded, nor register a path for contents that it never had. An uploader may stand for many clients, which share its archives, but
-// have separate quotas.
+// uploaded, nor register a path for contents that it never had. An uploader may have many clients, which share
+// its archives, but have separate quotas.
 type Spool struct {
 	opts     Options
 	dir      string
@@ -36,8 +36,9 @@ type key struct {
 	name     Name
 }
 
-// A Sender is an uploader, or one of its clients, for example with a network address. "" is an uploader with one client. A client may
-// send the parts of a push from different addresses, so the archives belong to the uploader, and only the quota to the client.
+// A Sender is a client of an uploader. Client is for example a network address, or "" if the uploader has only one
+// client. A client may send the parts of a push from different addresses, so archives belong to the uploader, and only
+// the quota to the client.
 type Sender struct{ Uploader, Client string }
 
 // A usage is what a client, or an uploader, has in the spool, including uploads that have not ended.
@@ -132,8 +133,8 @@ func (s *Spool) reserve(by Sender, bytes int64, files int) error {
 	return nil
 }
 
-// clientsQuota is the number of quotas that all clients of an uploader have together. One client that fills its quota does not keep
-// others from uploading, and the disk space is bounded.
+// clientsQuota is the number of quotas that all clients of an uploader have together. One client that fills its quota
+// does not keep others from uploading, and the disk space is bounded.
 const clientsQuota = 4
 
 // check returns an error that matches [ErrFull] if a usage would exceed its limits.
