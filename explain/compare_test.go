@@ -57,6 +57,12 @@ func (f fakePackages) finish(d *derivation.Derivation) explain.Drv {
 	if err := d.FillOutputPaths(inputs, nil); err != nil {
 		f.t.Fatal(err)
 	}
+	return f.store(d)
+}
+
+// store adds a finished derivation.
+func (f fakePackages) store(d *derivation.Derivation) explain.Drv {
+	f.t.Helper()
 	path, err := d.Path()
 	if err != nil {
 		f.t.Fatal(err)

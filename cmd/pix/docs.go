@@ -24,7 +24,8 @@ func newDocs(a *app) *cobra.Command {
 		Short: "Print the documentation of pix",
 		Long: `Print the pages about pix, which are part of the program. Without arguments, print the table of
 contents, in the order in which to read the pages. With PAGE, print the page, and with SECTION only
-the section with this anchor and those below it. On a terminal, text is wrapped to its width.
+the section with this anchor and those below it. On a terminal, text is wrapped to its width, and
+$PIX_PAGER, $PAGER or less shows what does not fit.
 
 With --search, the arguments are words. Print the sections that have all of them, or the most of
 them, the best first: a line with PAGE#SECTION, and a few words of the text. The exit code is 1 if
@@ -32,7 +33,7 @@ no section has any of the words.
 
 With --browser, show the pages in the browser, with a search, until an interrupt. Only the browser
 of this user can read them: see 'pix view'.`,
-		Example:           "  pix docs building | less\n  pix docs garbage-collection#roots\n  pix docs --search why is a path not deleted\n  pix docs --browser garbage-collection",
+		Example:           "  pix docs building\n  pix docs garbage-collection#roots\n  pix docs --search why is a path not deleted\n  pix docs --browser garbage-collection",
 		GroupID:           groupOther,
 		ValidArgsFunction: completeDocs(&o),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -171,7 +172,7 @@ func (a *app) printDocs(cmd *cobra.Command, argument string, o docsOptions) erro
 		}
 		return a.printJSON(object)
 	}
-	return a.print(docs.Text(page, &docs.TextOptions{Columns: columnsOf(a.stdout), Color: a.color.on(a.stdout, a.getenv)}))
+	return a.page(cmd.Context(), docs.Text(page, &docs.TextOptions{Columns: columnsOf(a.stdout), Color: a.color.on(a.stdout, a.getenv)}))
 }
 
 // anchorsOf returns the anchors of a page for a message.

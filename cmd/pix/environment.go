@@ -46,6 +46,9 @@ func newEnvironment() *cobra.Command {
   SOURCE_DATE_EPOCH       the date of manual pages, in seconds since 1970
   NO_COLOR                if it is not empty, no colours are printed
   PIX_PROGRESS            the default of --progress; plain is for screen readers
+  PIX_PAGER, PAGER        the command that shows long output of 'pix explain' and 'pix docs' on a
+                          terminal, by default less; cat prints it directly
+  LESS                    the flags of less, by default FRX
   PIX_CLOSURE_LIMIT       the memory limit for a closure that a cache or a daemon reports, such as 1G;
                           by default 256M
   TERM                    if it is dumb or empty, lines are printed instead of the live view

@@ -58,7 +58,7 @@ object are escaped, so they cannot run a command. The script begins with the con
 if its archive has at most 1 MiB, else with their hash. Long texts are cut, except with --full,
 --json and --commands. The exit code is 1 if a computed path is not the one in the store or in the
 derivation, or if no trusted key has signed a path that is not content-addressed. On a terminal,
-sentences are wrapped to its width.`,
+sentences are wrapped to its width, and $PIX_PAGER, $PAGER or less shows what does not fit.`,
 		Example: "  pix explain /nix/store/...-hello.drv\n" +
 			"  pix explain --commands /nix/store/...-source | sh\n" +
 			"  pix explain --signatures /nix/store/...-hello\n" +
@@ -162,14 +162,14 @@ func (a *app) explain(ctx context.Context, src *drvSource, arg string, o *explai
 		return err
 	}
 	if o.against == "" {
-		return a.printExplanation(e, o)
+		return a.printExplanation(ctx, e, o)
 	}
 	other, err := a.explainArg(ctx, src, o.against, o)
 	if err != nil {
 		return err
 	}
 	c := explain.Compare(other, e)
-	if err := a.printEither(string(c.AppendText(nil, a.textOptions(o))), c, o.asJSON); err != nil {
+	if err := a.pageEither(ctx, string(c.AppendText(nil, a.textOptions(o))), c, o.asJSON); err != nil {
 		return err
 	}
 	if c.First() != nil {
@@ -179,17 +179,17 @@ func (a *app) explain(ctx context.Context, src *drvSource, arg string, o *explai
 }
 
 // printExplanation prints an explanation in the form of the flags.
-func (a *app) printExplanation(e *explain.Explanation, o *explainOptions) error {
+func (a *app) printExplanation(ctx context.Context, e *explain.Explanation, o *explainOptions) error {
 	var err error
 	switch {
 	case o.asJSON:
 		err = a.printJSON(e)
 	case o.markdown:
-		err = a.print(string(e.AppendMarkdown(nil, o.full)))
+		err = a.page(ctx, string(e.AppendMarkdown(nil, o.full)))
 	case o.commands:
 		err = a.printScript(e, o.files)
 	default:
-		err = a.print(string(e.AppendText(nil, a.textOptions(o))))
+		err = a.page(ctx, string(e.AppendText(nil, a.textOptions(o))))
 	}
 	if err == nil && len(e.Problems) > 0 {
 		return &silentError{exitNo}

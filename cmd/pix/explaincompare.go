@@ -20,7 +20,7 @@ func (a *app) explainRebuild(ctx context.Context, src *drvSource, old, current s
 	if err != nil {
 		return err
 	}
-	if err := a.printEither(string(r.AppendText(nil, a.textOptions(o))), r, o.asJSON); err != nil {
+	if err := a.pageEither(ctx, string(r.AppendText(nil, a.textOptions(o))), r, o.asJSON); err != nil {
 		return err
 	}
 	if !r.Same {
@@ -39,5 +39,5 @@ func (a *app) explainInfluence(ctx context.Context, src *drvSource, arg string, 
 	if err != nil {
 		return err
 	}
-	return a.printEither(string(i.AppendText(nil, a.textOptions(o))), i, o.asJSON)
+	return a.pageEither(ctx, string(i.AppendText(nil, a.textOptions(o))), i, o.asJSON)
 }

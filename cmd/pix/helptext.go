@@ -22,10 +22,7 @@ func printHelp(cmd *cobra.Command, _ []string) {
 
 // columnsOf returns the number of columns for help on w.
 func columnsOf(w io.Writer) int {
-	file, ok := w.(*os.File)
-	if wrapper, wraps := w.(interface{ Unwrap() io.Writer }); wraps {
-		file, ok = wrapper.Unwrap().(*os.File)
-	}
+	file, ok := unwrapped(w).(*os.File)
 	if !ok {
 		return helpColumns
 	}

@@ -17,11 +17,20 @@ import (
 
 // isTerminal reports whether a stream is a terminal, or a writer that wraps one.
 func isTerminal(stream any) bool {
-	if w, ok := stream.(interface{ Unwrap() io.Writer }); ok {
-		stream = w.Unwrap()
+	if w, ok := stream.(io.Writer); ok {
+		stream = unwrapped(w)
 	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// unwrapped returns the writer below the one that prints above the live view. A program that runs in the place of pix must get the
+// terminal itself: for any other writer, package exec makes a pipe.
+func unwrapped(w io.Writer) io.Writer {
+	if wrapper, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		return wrapper.Unwrap()
+	}
+	return w
 }
 
 // stdinName is how messages name standard input.

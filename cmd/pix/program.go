@@ -82,7 +82,7 @@ func (a *app) runProgram(ctx context.Context, p *placement, file string, args, e
 
 // runCommand runs a command on the streams of pix. The error has its exit code.
 func (a *app) runCommand(ctx context.Context, cmd *exec.Cmd) (started bool, err error) {
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, unwrapped(a.stdout), unwrapped(a.stderr)
 	quit := make(chan os.Signal, 1) // Go would end pix with a stack trace
 	signal.Notify(quit, syscall.SIGQUIT)
 	defer signal.Stop(quit)

@@ -13,7 +13,8 @@ import (
 	"pix/store"
 )
 
-// An interrupt from the terminal goes to the program and does not end pix, which returns the program's exit code.
+// The program of 'pix shell' writes to the terminal itself, although pix could draw a live view there. An interrupt from the terminal
+// goes to the program and does not end pix, which returns the program's exit code.
 func TestShellInterrupted(t *testing.T) {
 	if err := sandbox.Check(t.Context()); err != nil {
 		t.Skipf("this machine has no sandbox: %v", err)
@@ -34,9 +35,9 @@ func TestShellInterrupted(t *testing.T) {
 	}
 	end := filepath.Join(t.TempDir(), "end")
 	cmd := exec.Command(exe, "--store", root, "shell", string(path), "-c", "sh", "-c",
-		`trap "echo interrupted" INT; stty -echo; echo ready; until [ -e "$END" ]; do sleep 0.02; done; echo ended; exit 5`)
+		`trap "echo interrupted" INT; stty -echo; test -t 1 && test -t 2 && echo ready; until [ -e "$END" ]; do sleep 0.02; done; echo ended; exit 5`)
 	cmd.Args[0] = "pix"
-	cmd.Env = append(os.Environ(), "END="+end, "NIX_CONF_DIR="+root, "NIX_USER_CONF_FILES=", "NIX_CONFIG=", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "END="+end, "NIX_CONF_DIR="+root, "NIX_USER_CONF_FILES=", "NIX_CONFIG=", "TERM=xterm", "PIX_PROGRESS=", "GORACE=atexit_sleep_ms=0")
 	term := termtest.Start(t, 80, 10, cmd)
 	waitForLines(t, term, "ready")
 	term.Type("\x03")
