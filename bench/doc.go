@@ -2,7 +2,7 @@
 // medians, peaks of memory and ratios as Markdown. It is a separate module, so that pix does not depend on the programs
 // against which it is measured.
 //
-//	cd bench && go run . [-full] [-only REGEXP] [-rounds N] [-o FILE]
+//	cd bench && go run . [-full] [-only REGEXP] [-rounds N] [-row-time TIME] [-o FILE]
 //
 // It builds pix and the peers that it needs. Real Nix is the suite sid in $PIX_NIX_DAEMONS (see package
 // internal/realnix). -go-nix DIR names a checkout of github.com/numtide/go-nix, which no module proxy has. -daemon
@@ -15,9 +15,9 @@
 // # How it measures
 //
 // The contenders of a row take turns, so that other load on the machine affects all of them. The time is the elapsed
-// time, and the median of all rounds counts. Each contender that is a program, or a function of a library, runs as a
-// process of its own, so that its peak of memory does not contain another contender's. Absolute numbers depend on
-// the machine; the ratios compare the programs.
+// time, and the median of all rounds counts. With -row-time, a row that takes longer has fewer rounds. Each contender
+// that is a program, or a function of a library, runs as a process of its own, so that its peak of memory does not
+// contain another contender's. Absolute numbers depend on the machine; the ratios compare the programs.
 //
 // # Reading order
 //

@@ -18,6 +18,7 @@ type options struct {
 	full     bool
 	only     *regexp.Regexp
 	rounds   int
+	rowTime  time.Duration
 	output   string
 	goNix    string
 	daemon   string
@@ -54,6 +55,7 @@ func parseFlags() *options {
 	flag.BoolVar(&o.full, "full", false, "measure with the large sizes; this takes long")
 	flag.StringVar(&only, "only", "", "measure only the rows whose names match this regular expression")
 	flag.IntVar(&o.rounds, "rounds", 3, "the `number` of measurements of each contender")
+	flag.DurationVar(&o.rowTime, "row-time", 0, "the `time` after which no other round of a row begins; 0 is no limit")
 	flag.StringVar(&o.output, "o", "", "write the table to this `file`, and progress to standard output")
 	flag.StringVar(&o.goNix, "go-nix", "", "the `directory` of a checkout of github.com/numtide/go-nix")
 	flag.StringVar(&o.daemon, "daemon", "", "`NAME=SOCKET` of a running daemon of another implementation")
@@ -146,7 +148,11 @@ func (l *lab) race(t *scope, contenders []contender) []figures {
 	for i, c := range contenders {
 		all[i].name = c.name
 	}
+	began := time.Now()
 	for round := range l.rounds {
+		if round > 0 && l.rowTime > 0 && time.Since(began) > l.rowTime {
+			break
+		}
 		for i, c := range contenders {
 			if all[i].failed {
 				continue

@@ -35,9 +35,9 @@ func (r *result) line() string {
 // markdown returns the page with the table.
 func markdown(o *options, results []result, before, after string, took time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured in %v on %s, with %d rounds of each contender and the %s sizes. The load average was %s at the beginning and %s at the end.\n\n",
+	fmt.Fprintf(&b, "Measured in %v on %s, with at most %d rounds of each contender and the %s sizes. The load average was %s at the beginning and %s at the end.\n\n",
 		took.Round(time.Second), machine(), o.rounds, map[bool]string{false: "small", true: "full"}[o.full], before, after)
-	b.WriteString("| work | pix | memory | peer | its time | its memory | peer ÷ pix | processor time, peer ÷ pix |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| work | rounds | pix | memory | peer | its time | its memory | peer ÷ pix | processor time, peer ÷ pix |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range results {
 		r.writeRows(&b)
 	}
@@ -60,15 +60,15 @@ func (r *result) writeRows(b *strings.Builder) {
 		work += ": " + r.work
 	}
 	if len(r.contenders) == 0 {
-		fmt.Fprintf(b, "| %s | | | | | | | |\n", work)
+		fmt.Fprintf(b, "| %s | | | | | | | | |\n", work)
 		return
 	}
 	pix, peers := r.contenders[0], r.contenders[1:]
 	if len(peers) == 0 {
-		fmt.Fprintf(b, "| %s | %s | %s | | | | | |\n", work, seconds(pix.median()), megabytes(pix.peak))
+		fmt.Fprintf(b, "| %s | %d | %s | %s | | | | | |\n", work, len(pix.elapsed), seconds(pix.median()), megabytes(pix.peak))
 	}
 	for _, peer := range peers {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %.2f | %s |\n", work, seconds(pix.median()), megabytes(pix.peak),
+		fmt.Fprintf(b, "| %s | %d | %s | %s | %s | %s | %s | %.2f | %s |\n", work, len(pix.elapsed), seconds(pix.median()), megabytes(pix.peak),
 			peer.name, seconds(peer.median()), megabytes(peer.peak), peer.median().Seconds()/pix.median().Seconds(), processorRatio(pix, peer))
 	}
 }
