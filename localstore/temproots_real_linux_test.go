@@ -240,7 +240,7 @@ func TestNamespacesReal(t *testing.T) {
 		stop := make(chan struct{})
 		var nix sync.WaitGroup
 		counts := make([]int, 2)
-		var crashes atomic.Int32
+		var failures atomic.Int32
 		for i, args := range [][]string{{"nix-store", "--add", "/tmp/other"}, {"nix-store", "--gc", "--quiet"}} {
 			nix.Go(func() {
 				for {
@@ -252,8 +252,8 @@ func TestNamespacesReal(t *testing.T) {
 					switch err := runAs1(t, d, args...); {
 					case err == nil:
 						counts[i]++
-					case isCrash(err):
-						crashes.Add(1)
+					case isCrash(err) || isLateReferrer(err):
+						failures.Add(1)
 					default:
 						t.Error(err)
 						return
@@ -269,7 +269,7 @@ func TestNamespacesReal(t *testing.T) {
 		adding.Wait()
 		close(stop)
 		nix.Wait()
-		t.Logf("%d times has Nix added, %d times collected, and %d times crashed", counts[0], counts[1], crashes.Load())
+		t.Logf("%d times has Nix added, %d times collected, and %d times failed", counts[0], counts[1], failures.Load())
 		if _, stderr, err := tryLocal(t, d, "nix-store", "--verify", "--check-contents"); err != nil || strings.Contains(stderr, "disappeared") {
 			t.Errorf("nix-store --verify: %v\n%s", err, stderr)
 		}
@@ -295,6 +295,13 @@ func checkExactlyValid(t *testing.T, s *Store, want ...storepath.Path) error {
 // soon after it has connected, as nix-store --add does. A crash has the same effect as killing the collector.
 func isCrash(err error) bool {
 	return strings.Contains(err.Error(), "segmentation fault") || strings.Contains(err.Error(), "signal: aborted")
+}
+
+// isLateReferrer reports whether a collector of Nix has ended because a path that it wanted to delete has a new referrer. The
+// collector deletes a path together with its referrers, but a client that adds a temporary root waits only if the root is the path
+// that the collector has examined last. So the client may register a new referrer before the path is deleted.
+func isLateReferrer(err error) bool {
+	return strings.Contains(err.Error(), "cannot delete path") && strings.Contains(err.Error(), "because it is in use by")
 }
 
 // Adding a root while Nix 2.3 collects waits until the collection ends.

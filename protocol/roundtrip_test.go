@@ -39,6 +39,8 @@ func normal(p Params, v any) any {
 		}
 	case *QueryMissingReply:
 		v.Dynamic = nil // not in the protocol
+	case *CollectGarbageReply:
+		v.ArchiveBytes = 0 // not in the protocol
 	case *BuildDerivationReply:
 		normalResult(p, &v.Result)
 	case *BuildPathsWithResultsReply:
