@@ -2,6 +2,8 @@ package closure
 
 import (
 	"context"
+	"errors"
+	"math"
 	"slices"
 
 	"pix/internal/parallel"
@@ -13,9 +15,72 @@ import (
 // references; 0 is any number. It leaves out the references to other paths, so the result is a part of a closure, for
 // [Closure.WriteTree] in reverse and with the same depth. The store must be a [store.ReferrerQuerier].
 //
+// LoadReferrers queries the referrers of each path. If it finds a large part of a [store.AllInfosQuerier], such as a store in a
+// directory, it reads the infos of all paths instead, unless there is a depth.
+//
 // The error is a [*store.NotFoundError] if a path is not valid, or a [*store.LimitError] if there are more referrers
 // than the limits of s allow.
 func LoadReferrers(ctx context.Context, s store.Store, depth int, paths ...storepath.Path) (*Closure, error) {
+	return loadReferrers(ctx, s, depth, paths, 1<<12) // to count the paths of a large store takes as long as to find these
+}
+
+// loadReferrers is LoadReferrers, and queries the referrers of at least a number of paths.
+func loadReferrers(ctx context.Context, s store.Store, depth int, paths []storepath.Path, atLeast int) (*Closure, error) {
+	if all, ok := allInfos(ctx, s); ok && depth == 0 {
+		c, err := loadReferrersFast(ctx, s, all, paths, atLeast)
+		if !errors.Is(err, errWalk) {
+			return c, err
+		}
+	}
+	return walkReferrers(ctx, s, depth, paths, math.MaxInt)
+}
+
+// loadReferrersFast queries referrers while that is faster than reading the infos of the whole store.
+func loadReferrersFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, paths []storepath.Path, atLeast int) (*Closure, error) {
+	const part = 16 // fewer referrers than this part of the store are found by queries
+	c, err := walkReferrers(ctx, s, 0, paths, atLeast)
+	if err != errLarge {
+		return c, err
+	}
+	n, err := all.CountValidPaths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n/part > atLeast {
+		if c, err = walkReferrers(ctx, s, 0, paths, n/part); err != errLarge {
+			return c, err
+		}
+	}
+	if c, err = loadEverything(ctx, s, all, n); err != nil {
+		return nil, err
+	}
+	return c.referrersOf(paths)
+}
+
+// referrersOf returns the paths, and the paths that refer to one of them, directly or not. The error is errWalk if a path is not in c.
+func (c *Closure) referrersOf(paths []storepath.Path) (*Closure, error) {
+	for _, path := range paths {
+		if _, ok := c.index[path]; !ok {
+			return nil, errWalk
+		}
+	}
+	referrers, first := c.referrers()
+	reached := make([]bool, c.Len())
+	for todo := c.find(paths, reached); len(todo) > 0; {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, referrer := range referrers[first[i]:first[i+1]] {
+			if !reached[referrer] {
+				reached[referrer] = true
+				todo = append(todo, referrer)
+			}
+		}
+	}
+	return c.only(reached), nil
+}
+
+// walkReferrers queries the referrers of each path. The error is errLarge for more than most paths.
+func walkReferrers(ctx context.Context, s store.Store, depth int, paths []storepath.Path, most int) (*Closure, error) {
 	limits := store.LimitsOf(s)
 	seen := make(map[storepath.Path]bool)
 	var all []storepath.Path
@@ -31,6 +96,9 @@ func LoadReferrers(ctx context.Context, s store.Store, depth int, paths ...store
 		if err := limits.Exceeded(len(all), 0, 0); err != nil {
 			err.Root, err.Path, err.Source = paths[0], next[0], "the store"
 			return nil, err
+		}
+		if len(all) > most {
+			return nil, errLarge
 		}
 		if depth > 0 && n == depth {
 			break
