@@ -30,7 +30,7 @@ func (c *Closure) sorted() ([]int32, error) {
 type sorter struct {
 	*Closure
 	state []sortState // by index
-	next  []int       // by index; the next reference to visit
+	next  []int       // by index; how many references, or candidates for them, were visited
 	stack []int32
 }
 
@@ -51,7 +51,7 @@ func (c *Closure) newSorter() *sorter {
 // them. The error is a [*store.ReferenceCycleError].
 func (s *sorter) sort(objects []int32) ([]int32, error) {
 	for _, i := range objects {
-		s.state[i], s.next[i] = unseen, s.first[i]
+		s.state[i], s.next[i] = unseen, 0
 	}
 	defer func() {
 		for _, i := range objects {
@@ -67,14 +67,13 @@ func (s *sorter) sort(objects []int32) ([]int32, error) {
 		for s.stack = append(s.stack[:0], start); len(s.stack) > 0; {
 			top := s.stack[len(s.stack)-1]
 			s.state[top] = entered
-			if s.next[top] == s.first[top+1] {
+			ref, ok := s.nextReference(top, objects)
+			if !ok {
 				s.state[top] = placed
 				order = append(order, top)
 				s.stack = s.stack[:len(s.stack)-1]
 				continue
 			}
-			ref := s.refs[s.next[top]]
-			s.next[top]++
 			switch s.state[ref] {
 			case unseen:
 				s.stack = append(s.stack, ref)
@@ -84,6 +83,29 @@ func (s *sorter) sort(objects []int32) ([]int32, error) {
 		}
 	}
 	return order, nil
+}
+
+// nextReference returns the next reference of an object. If the object has many more references than there are objects to be
+// sorted, it returns only the references to these. Otherwise a reverse tree, which sorts the few referrers of each object,
+// would visit the references of an object with many again and again: for 100,000 objects in groups of 1,000, it took ten
+// times as long.
+func (s *sorter) nextReference(object int32, objects []int32) (ref int32, ok bool) {
+	refs := s.refsOf(object)
+	candidates, few := refs, len(objects)*16 < len(refs)
+	if few {
+		candidates = objects
+	}
+	for s.next[object] < len(candidates) {
+		ref = candidates[s.next[object]]
+		s.next[object]++
+		if few {
+			if _, ok = slices.BinarySearch(refs, ref); !ok {
+				continue
+			}
+		}
+		return ref, true
+	}
+	return 0, false
 }
 
 // Cycles returns the sets of several paths that all refer to each other, directly or indirectly. The sets are

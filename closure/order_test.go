@@ -3,6 +3,7 @@ package closure
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -24,6 +25,49 @@ func TestSorted(t *testing.T) {
 	got, err := c.Sorted()
 	if err != nil || !slices.EqualFunc(got, want, func(p storepath.Path, info *store.PathInfo) bool { return p == info.Path }) {
 		t.Errorf("the order differs, %v", err)
+	}
+}
+
+// So has a part of the objects, also if some of them have many more references than there are objects.
+func TestSortedParts(t *testing.T) {
+	const n = 400
+	random := rand.New(rand.NewPCG(1, 2))
+	var infos []*store.PathInfo
+	for i := range n {
+		info := &store.PathInfo{Path: storepath.Path(fmt.Sprintf("/nix/store/%032d-object", i))}
+		for to := range n {
+			// Every tenth object has many references. Only those with a larger number refer to each other.
+			if to > i && (i%10 == 0 || random.IntN(100) == 0) {
+				info.References = append(info.References, storepath.Path(fmt.Sprintf("/nix/store/%032d-object", to)))
+			}
+		}
+		infos = append(infos, info)
+	}
+	c, err := New(infos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sorter := c.newSorter()
+	for size := 1; size < n; size += size/2 + 1 {
+		for range 50 {
+			objects := make([]int32, 0, size)
+			var part []*store.PathInfo
+			for _, i := range random.Perm(n)[:size] {
+				objects = append(objects, int32(i))
+			}
+			slices.Sort(objects)
+			for _, i := range objects {
+				part = append(part, infos[i])
+			}
+			want, err := store.SortByReferences(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := sorter.sort(objects)
+			if err != nil || !slices.EqualFunc(c.pathsOf(got), want, func(p storepath.Path, info *store.PathInfo) bool { return p == info.Path }) {
+				t.Fatalf("%d objects: %v, %q", size, err, c.pathsOf(got))
+			}
+		}
 	}
 }
 
