@@ -175,7 +175,7 @@ func TestChangeInCorpus(t *testing.T) {
 	}
 }
 
-// check checks what is said of the root before and after the change.
+// check compares the explanations of the root before and after the change.
 func (c *changedClosure) check(before, after explain.Drv, changed storepath.Path, affects bool) {
 	c.t.Helper()
 	want := "variable changed of "

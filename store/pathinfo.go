@@ -27,8 +27,8 @@ type PathInfo struct {
 	// Signatures have the form "key name:base64", sorted.
 	Signatures []string
 
-	// The order of the other fields saves 32 bytes of padding for each info, of which a large
-	// closure has millions.
+	// The order of the other fields saves 32 bytes for each info. A large closure has millions
+	// of them.
 
 	NARSize uint64       // size of the archive in bytes; 0 if unknown
 	NARHash nixhash.Hash // SHA-256 of the object's archive

@@ -66,7 +66,7 @@ func newSlow(t *testing.T) (s *slowStore, h *view.Handler, request *http.Request
 func TestQueryTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h, request := newSlow(t)
-		const queries = 6 // of which some wait
+		const queries = 6 // more than run at the same time, so some wait
 		codes := make(chan string, queries)
 		start := time.Now()
 		for range queries {

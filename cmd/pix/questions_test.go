@@ -48,7 +48,7 @@ var questionGroups = []questionGroup{
 		{"How large is a package with all dependencies?", "NixOS/nix#11864", "path-info -Sh {system2}", 0, `^{system2}\s+\d.* KiB\n$`, false},
 		{"Which are the largest paths of the closure?", "NixOS/nixpkgs#46077", "path-info -r --table --sort nar-size {system2}", 0, `{system2}`, false},
 		{"My closure is too big. What can I remove, and how much smaller is it then?", "utdemir/nix-tree#14", "path-info -r --table --sort added-size {system2}", 0, `(?i)added`, false},
-		{"How can I send a picture of the closure to somebody, as one HTML file?", "Azeirah/nix-deps-treemap#1", "view --export closure.html {system2}", 0, `^$`, false},
+		{"How can I send a picture of the closure to a colleague, as one HTML file?", "Azeirah/nix-deps-treemap#1", "view --export closure.html {system2}", 0, `^$`, false},
 		{"What takes the space in the whole store?", "NixOS/nixpkgs#107915", "path-info --all --table --sort nar-size", 0, `(?s)^ +NAR size +closure size +added size +path\n.*{system2}\n`, false},
 	}},
 	{"Changes and rebuilds", []question{

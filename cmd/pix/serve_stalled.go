@@ -22,7 +22,7 @@ type clientWait struct {
 	since   time.Time     // when the first of them began
 	spent   time.Duration // of earlier calls
 	bytes   int64
-	pending int64 // number of bytes that these calls send, of which the client may have received any part
+	pending int64 // number of bytes that these calls send; the client may have received some of them
 }
 
 // reset forgets everything before a request.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Clients of which none has more than half of the places, and which have stalled, lose them to new clients: the slowest one
+// Stalled clients lose their places to new clients, also if none has more than half of the places: the slowest one
 // first. Clients that are fast, or wait for the server, keep their places.
 func TestStalledClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

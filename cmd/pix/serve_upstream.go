@@ -30,7 +30,7 @@ type upstreamOptions struct {
 func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.uris, "upstream", nil, "the `URI` of a cache from which to fetch what no store has")
-	flags.StringVar(&o.dir, "upstream-dir", "", "the `directory` in which to keep fetched archives (default: keep only archives of which parts are requested, in a temporary one)")
+	flags.StringVar(&o.dir, "upstream-dir", "", "the `directory` in which to keep fetched archives (default: in a temporary one, keep only archives whose parts are requested)")
 	flags.StringVar(&o.size, "upstream-size", "20G", "the largest `size` of the archives in --upstream-dir, for each --upstream")
 	flags.BoolVar(&o.otherHosts, "upstream-other-hosts", false, "follow redirects and URLs of upstream caches to other hosts")
 	freeValue(cmd, "upstream-size")

@@ -33,6 +33,6 @@
 //     parts around the chunks.
 //   - block.go decodes a block: lzma2.go its chunks, lzma.go their symbols, range.go the bits of these, and window.go has the
 //     last bytes of the contents.
-//   - lzma_amd64.go and lzma_amd64.s decode symbols in assembly. Tests compare the results with those of lzma.go.
+//   - lzma_amd64.go and lzma_amd64.s decode symbols in assembly. Tests compare both.
 //   - filters.go and x86.go undo filters.
 package xz
