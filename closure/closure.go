@@ -130,15 +130,19 @@ func (c *Closure) find(paths []storepath.Path, marks []bool) (found []int32) {
 }
 
 // reach returns for each index whether the path is in the closure of the roots.
-func (c *Closure) reach(roots ...storepath.Path) []bool {
+func (c *Closure) reach(roots ...storepath.Path) []bool { return c.reachAlong(c.refs, c.first, roots) }
+
+// reachAlong returns for each index whether the path can be reached from the roots. The edges of object i begin at first[i] and
+// end before first[i+1], as in refs and as in [Closure.referrers].
+func (c *Closure) reachAlong(edges []int32, first []int, roots []storepath.Path) []bool {
 	reached := make([]bool, c.Len())
 	for todo := c.find(roots, reached); len(todo) > 0; {
 		i := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, ref := range c.refsOf(i) {
-			if !reached[ref] {
-				reached[ref] = true
-				todo = append(todo, ref)
+		for _, next := range edges[first[i]:first[i+1]] {
+			if !reached[next] {
+				reached[next] = true
+				todo = append(todo, next)
 			}
 		}
 	}

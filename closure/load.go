@@ -22,13 +22,9 @@ func Load(ctx context.Context, s store.Store, roots ...storepath.Path) (*Closure
 
 // load is Load, and follows references to at least a number of paths.
 func load(ctx context.Context, s store.Store, roots []storepath.Path, atLeast int) (*Closure, error) {
-	if all, ok := allInfos(ctx, s); ok {
-		c, err := loadFast(ctx, s, all, roots, atLeast)
-		if !errors.Is(err, errWalk) {
-			return c, err
-		}
-	}
-	return walk(ctx, s, roots, math.MaxInt)
+	walk := func(most int) (*Closure, error) { return walk(ctx, s, roots, most) }
+	of := func(whole *Closure) (*Closure, error) { return whole.closureOf(roots) }
+	return loadFast(ctx, s, atLeast, 8, walk, of)
 }
 
 // LoadAll returns the closure of all valid paths of s, which must be a [store.AllPathsQuerier] or a
@@ -73,10 +69,15 @@ func walk(ctx context.Context, s store.Store, roots []storepath.Path, most int) 
 	return b.closure(ctx)
 }
 
-// loadFast walks while that is faster than reading the infos of the whole store.
-func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roots []storepath.Path, atLeast int) (*Closure, error) {
-	const part = 8 // a closure of less than this part of the store is found by walking
-	c, err := walk(ctx, s, roots, atLeast)
+// loadFast finds a part of the store. It walks while that is faster than reading the infos of the whole store: until the part has
+// more than atLeast paths and more than n/share of the n paths of the store. walk returns errLarge for more than most paths. of
+// returns the part of the closure of all paths, or errWalk.
+func loadFast(ctx context.Context, s store.Store, atLeast, share int, walk func(most int) (*Closure, error), of func(whole *Closure) (*Closure, error)) (*Closure, error) {
+	all, ok := allInfos(ctx, s)
+	if !ok {
+		return walk(math.MaxInt)
+	}
+	c, err := walk(atLeast)
 	if err != errLarge {
 		return c, err
 	}
@@ -84,15 +85,18 @@ func loadFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, roo
 	if err != nil {
 		return nil, err
 	}
-	if n/part > atLeast {
-		if c, err = walk(ctx, s, roots, n/part); err != errLarge {
+	if n/share > atLeast {
+		if c, err = walk(n / share); err != errLarge {
 			return c, err
 		}
 	}
-	if c, err = loadEverything(ctx, s, all, n); err != nil {
-		return nil, err
+	if c, err = loadEverything(ctx, s, all, n); err == nil {
+		c, err = of(c)
 	}
-	return c.closureOf(roots)
+	if errors.Is(err, errWalk) {
+		return walk(math.MaxInt)
+	}
+	return c, err
 }
 
 // loadEverything returns the closure of all valid paths. n is their approximate number, or 0 if it is unknown. The error
@@ -118,12 +122,17 @@ func loadEverything(ctx context.Context, s store.Store, all store.AllInfosQuerie
 
 // closureOf returns the closure of the roots. The error is errWalk if a root is not in c.
 func (c *Closure) closureOf(roots []storepath.Path) (*Closure, error) {
+	return c.reached(c.refs, c.first, roots)
+}
+
+// reached returns the objects that can be reached from the roots along edges. The error is errWalk if a root is not in c.
+func (c *Closure) reached(edges []int32, first []int, roots []storepath.Path) (*Closure, error) {
 	for _, root := range roots {
 		if _, ok := c.index[root]; !ok {
 			return nil, errWalk
 		}
 	}
-	reached := c.reach(roots...)
+	reached := c.reachAlong(edges, first, roots)
 	if !slices.Contains(reached, false) {
 		return c, nil
 	}

@@ -2,7 +2,6 @@ package closure
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
 
@@ -26,57 +25,19 @@ func LoadReferrers(ctx context.Context, s store.Store, depth int, paths ...store
 
 // loadReferrers is LoadReferrers, and queries the referrers of at least a number of paths.
 func loadReferrers(ctx context.Context, s store.Store, depth int, paths []storepath.Path, atLeast int) (*Closure, error) {
-	if all, ok := allInfos(ctx, s); ok && depth == 0 {
-		c, err := loadReferrersFast(ctx, s, all, paths, atLeast)
-		if !errors.Is(err, errWalk) {
-			return c, err
-		}
+	walk := func(most int) (*Closure, error) { return walkReferrers(ctx, s, depth, paths, most) }
+	if depth > 0 {
+		return walk(math.MaxInt)
 	}
-	return walkReferrers(ctx, s, depth, paths, math.MaxInt)
+	of := func(whole *Closure) (*Closure, error) { return whole.referrersOf(paths) }
+	return loadFast(ctx, s, atLeast, 16, walk, of)
 }
 
-// loadReferrersFast queries referrers while that is faster than reading the infos of the whole store.
-func loadReferrersFast(ctx context.Context, s store.Store, all store.AllInfosQuerier, paths []storepath.Path, atLeast int) (*Closure, error) {
-	const part = 16 // fewer referrers than this part of the store are found by queries
-	c, err := walkReferrers(ctx, s, 0, paths, atLeast)
-	if err != errLarge {
-		return c, err
-	}
-	n, err := all.CountValidPaths(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if n/part > atLeast {
-		if c, err = walkReferrers(ctx, s, 0, paths, n/part); err != errLarge {
-			return c, err
-		}
-	}
-	if c, err = loadEverything(ctx, s, all, n); err != nil {
-		return nil, err
-	}
-	return c.referrersOf(paths)
-}
-
-// referrersOf returns the paths, and the paths that refer to one of them, directly or not. The error is errWalk if a path is not in c.
+// referrersOf returns the paths, and the paths that refer to one of them, directly or not. The error is errWalk if a path is
+// not in c.
 func (c *Closure) referrersOf(paths []storepath.Path) (*Closure, error) {
-	for _, path := range paths {
-		if _, ok := c.index[path]; !ok {
-			return nil, errWalk
-		}
-	}
 	referrers, first := c.referrers()
-	reached := make([]bool, c.Len())
-	for todo := c.find(paths, reached); len(todo) > 0; {
-		i := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		for _, referrer := range referrers[first[i]:first[i+1]] {
-			if !reached[referrer] {
-				reached[referrer] = true
-				todo = append(todo, referrer)
-			}
-		}
-	}
-	return c.only(reached), nil
+	return c.reached(referrers, first, paths)
 }
 
 // walkReferrers queries the referrers of each path. The error is errLarge for more than most paths.

@@ -18,10 +18,10 @@ func OnSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
 	const child = "PIX_TEST_SMALL_DISK"
 	if dir := os.Getenv(child); dir != "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Skip(err)
+			missingNamespaces(t, err)
 		}
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-			t.Skip(err)
+			missingNamespaces(t, err)
 		}
 		f(t, dir)
 		return
@@ -39,7 +39,7 @@ func OnSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil && !errors.As(err, new(*exec.ExitError)):
-		t.Skip(err)
+		missingNamespaces(t, err)
 	case strings.Contains(string(out), "--- SKIP"):
 		t.Skipf("%s", out)
 	case err != nil:
@@ -47,4 +47,10 @@ func OnSmallDisk(t *testing.T, size string, f func(t *testing.T, dir string)) {
 	default:
 		t.Logf("%s", out)
 	}
+}
+
+// missingNamespaces skips a test that needs namespaces. It fails where daemons are required, because these need namespaces, too.
+func missingNamespaces(t *testing.T, err error) {
+	t.Helper()
+	Missing(t, "daemons", "this process cannot have namespaces: "+err.Error())
 }
