@@ -381,6 +381,22 @@ func TestKillDuringSetUp(t *testing.T) {
 	}, "exit", "3")
 }
 
+// A process that a killed supervisor has not started yet is started by the next one: until it has died, a killed
+// supervisor's socket still takes messages.
+func TestRunAfterKill(t *testing.T) {
+	allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {
+		r := newRunner(t)
+		for range 50 {
+			if result, err := r.Run(t.Context(), separate(t, req), io.Discard); err != nil || result.ExitCode != 3 {
+				t.Fatal(result, err)
+			}
+			r.mu.Lock()
+			unix.Kill(r.supervisor.process.Pid, unix.SIGKILL)
+			r.mu.Unlock()
+		}
+	}, "exit", "3")
+}
+
 // A process dies with its supervisor, also after it has become another user.
 func TestSupervisorDies(t *testing.T) {
 	allKinds(t, func(t *testing.T, req *Request, sandboxed bool) {

@@ -109,6 +109,17 @@ const maxAttempts = 3
 // start starts a process in a role. The supervisor keeps the locks until the process has ended. If the supervisor has
 // ended, start starts another one.
 func (r *Runner) start(ctx context.Context, l *launch, cgroup string, locks ...*os.File) (*process, error) {
+	for attempt := 0; ; attempt++ {
+		// A supervisor that ends before it has started the process has done nothing with it: the process waits for its
+		// request, which only run sends.
+		p, err := r.startOnce(ctx, l, cgroup, locks)
+		if !errors.Is(err, ErrLost) || attempt == maxAttempts {
+			return p, err
+		}
+	}
+}
+
+func (r *Runner) startOnce(ctx context.Context, l *launch, cgroup string, locks []*os.File) (*process, error) {
 	p, theirs, err := newProcess(l, cgroup)
 	if err != nil {
 		return nil, err
@@ -120,24 +131,20 @@ func (r *Runner) start(ctx context.Context, l *launch, cgroup string, locks ...*
 	}
 	l.locks = len(locks)
 	sent = append(sent, locks...)
-	for attempt := 0; ; attempt++ {
-		s, err := r.connect(ctx)
-		if err == nil {
-			if err = sendFiles(s.control, encode(l), sent...); err == nil {
-				break
-			}
-			gone := errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
-			if gone {
-				r.drop(s)
-			}
-			if gone || !r.current(s) { // another goroutine has seen its end
-				if attempt < maxAttempts {
-					continue
-				}
-				err = fmt.Errorf("%w: %w", ErrLost, err)
-			}
-		}
+	s, err := r.connect(ctx)
+	if err != nil {
 		p.close()
+		return nil, err
+	}
+	if err := sendFiles(s.control, encode(l), sent...); err != nil {
+		p.close()
+		gone := errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+		if gone {
+			r.drop(s)
+		}
+		if gone || !r.current(s) { // another goroutine has seen its end
+			err = fmt.Errorf("%w: %w", ErrLost, err)
+		}
 		return nil, err
 	}
 	closeFiles(theirs) // the end of the log is the end of the last process that holds it
