@@ -12,18 +12,19 @@ const taskArg = "run-task"
 
 // tasks are the functions of libraries that are measured in processes of their own.
 var tasks = map[string]func(args []string) (time.Duration, error){
-	"pix-parse":     pixParse,
-	"gonix-parse":   gonixParse,
-	"pix-print":     pixPrint,
-	"gonix-print":   gonixPrint,
-	"pix-narinfo":   pixNarinfo,
-	"gonix-narinfo": gonixNarinfo,
-	"pixpkgs":       derivePackages,
-	"instantiate":   instantiatePackages,
-	"cache-clients": runCacheClients,
-	"lone":          loneQueries,
-	"pipelined":     pipelinedQueries,
-	"register":      registerTexts,
+	"pix-parse":       pixParse,
+	"gonix-parse":     gonixParse,
+	"pix-print":       pixPrint,
+	"gonix-print":     gonixPrint,
+	"pix-narinfo":     pixNarinfo,
+	"gonix-narinfo":   gonixNarinfo,
+	"pixpkgs":         derivePackages,
+	"instantiate":     instantiatePackages,
+	"cache-clients":   runCacheClients,
+	"prepared-server": runPreparedServer,
+	"lone":            loneQueries,
+	"pipelined":       pipelinedQueries,
+	"register":        registerTexts,
 }
 
 // taskCommand returns a command that runs a task.
