@@ -2,6 +2,7 @@ package derivation
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"pix/internal/parallel"
@@ -17,7 +18,9 @@ type closureLoader struct {
 	wake  sync.Cond // todo, busy or the state of the context has changed
 	meter *meter
 	todo  []pending
-	busy  int // goroutines that load a derivation
+	busy  int // goroutines that load derivations
+
+	workers int // goroutines
 }
 
 // A pending is a derivation to load.
@@ -29,7 +32,7 @@ type pending struct {
 // load loads the closure with the given number of goroutines. They share the list todo, and add the
 // inputs that they find to it.
 func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, workers int) error {
-	f.wake.L = &f.mu
+	f.wake.L, f.workers = &f.mu, workers
 	for _, root := range roots {
 		if err := f.add(root, "", root); err != nil {
 			return err
@@ -54,42 +57,65 @@ func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, worker
 // work loads derivations until the list is empty.
 func (f *closureLoader) work(ctx context.Context) error {
 	for {
-		next, ok := f.next(ctx)
-		if !ok {
+		some := f.next(ctx)
+		if len(some) == 0 {
 			return nil
 		}
-		d, length, err := loadOne(ctx, f.loader, next.path)
-		if err != nil {
-			return &LoadError{Path: next.path, NeededBy: next.neededBy, Err: err}
-		}
-		if err := f.loaded(next, d, length); err != nil {
+		if err := f.loadSome(ctx, some); err != nil {
 			return err
 		}
 	}
 }
 
-// next waits for a derivation to load. ok is false if the context has ended, or if todo is empty and no
-// goroutine is busy, which could add to it.
-func (f *closureLoader) next(ctx context.Context) (next pending, ok bool) {
+// next waits for derivations to load. There are none if the context has ended, or if todo is empty and no
+// goroutine is busy, which could add to it. The caller must call loadSome.
+func (f *closureLoader) next(ctx context.Context) []pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.todo) == 0 && f.busy > 0 && ctx.Err() == nil {
 		f.wake.Wait()
 	}
 	if len(f.todo) == 0 || ctx.Err() != nil {
-		return next, false
+		return nil
 	}
 	f.busy++
-	next = f.todo[len(f.todo)-1]
-	f.todo = f.todo[:len(f.todo)-1]
-	return next, true
+	n := 1
+	if _, ok := f.loader.(BatchLoader); ok {
+		n = min((len(f.todo)+f.workers-1)/f.workers, batchSize)
+	}
+	rest := len(f.todo) - n
+	some := slices.Clone(f.todo[rest:])
+	f.todo = f.todo[:rest]
+	return some
+}
+
+// loadSome loads derivations that next has returned.
+func (f *closureLoader) loadSome(ctx context.Context, some []pending) error {
+	paths := make([]storepath.Path, len(some))
+	for i, p := range some {
+		paths[i] = p.path
+	}
+	loader := loadAhead(ctx, f.loader, paths)
+	for _, p := range some {
+		d, length, err := loadOne(ctx, loader, p.path)
+		if err != nil {
+			return &LoadError{Path: p.path, NeededBy: p.neededBy, Err: err}
+		}
+		if err := f.loaded(p, d, length); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy--
+	f.wake.Broadcast()
+	return nil
 }
 
 // loaded adds a loaded derivation to the closure, and its inputs to todo.
 func (f *closureLoader) loaded(l pending, d *Derivation, length int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.busy--
 	f.wake.Broadcast()
 	f.closure.byPath[l.path].derivation = d
 	if err := f.meter.loaded(l.root, l.path, d, length); err != nil {

@@ -35,9 +35,17 @@ func (c *closureDiffer) compareInputs(ctx context.Context, level []comparison) (
 		}
 	}
 	next := make([]comparison, len(pairs))
-	err := inParallel(ctx, len(pairs), func(ctx context.Context, i int) (err error) {
-		next[i], err = c.compare(ctx, pairs[i])
-		return err
+	err := inParallel(ctx, len(pairs), func(ctx context.Context, from, to int) (err error) {
+		loaders := c.loadPairs(ctx, pairs[from:to])
+		for i := from; i < to; i++ {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if next[i], err = c.compare(ctx, pairs[i], loaders); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -58,9 +66,10 @@ func (c *closureDiffer) compareInputs(ctx context.Context, level []comparison) (
 			compared = append(compared, next[i])
 		}
 	}
-	err = inParallel(ctx, len(level), func(_ context.Context, i int) error {
-		d := level[i]
-		d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides[side].outputs[path] })
+	err = inParallel(ctx, len(level), func(_ context.Context, from, to int) error {
+		for _, d := range level[from:to] {
+			d.explain(d.a, d.b, func(side int, path storepath.Path) []Entry[string, string] { return c.sides[side].outputs[path] })
+		}
 		return nil
 	})
 	return compared, err
@@ -76,26 +85,25 @@ func (c *closureDiffer) isFirst(in *InputDifference) bool {
 	return true
 }
 
-// inParallel calls do for the numbers below n, on one goroutine for each processor. The error is the first one, or
-// the cause of ctx.
-func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	const atOnce = 16 // numbers that a goroutine takes
+// inParallel calls do for parts of the numbers below n, on one goroutine for each processor. The error is the first one,
+// or the cause of ctx.
+func inParallel(ctx context.Context, n int, do func(ctx context.Context, from, to int) error) error {
+	procs := runtime.GOMAXPROCS(0)
+	part := max(16, min(n/procs, batchSize))
 	group, workCtx := parallel.WithContext(ctx, 0)
 	var taken atomic.Int64
-	for range min(runtime.GOMAXPROCS(0), (n+atOnce-1)/atOnce) {
+	for range min(procs, (n+part-1)/part) {
 		group.Go(func() error {
 			for {
-				from := int(taken.Add(atOnce)) - atOnce
+				from := int(taken.Add(int64(part))) - part
 				if from >= n {
 					return nil
 				}
-				for i := from; i < min(from+atOnce, n); i++ {
-					if workCtx.Err() != nil {
-						return context.Cause(workCtx)
-					}
-					if err := do(workCtx, i); err != nil {
-						return err
-					}
+				if workCtx.Err() != nil {
+					return context.Cause(workCtx)
+				}
+				if err := do(workCtx, from, min(from+part, n)); err != nil {
+					return err
 				}
 			}
 		})
@@ -107,19 +115,35 @@ func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) 
 	return err
 }
 
+// loadPairs returns loaders for the derivations of pairs.
+func (c *closureDiffer) loadPairs(ctx context.Context, pairs []*InputDifference) (loaders [2]Loader) {
+	var paths [2][]storepath.Path
+	for _, in := range pairs {
+		for side, path := range []storepath.Path{in.A, in.B} {
+			if !c.sides[side].has(path) {
+				paths[side] = append(paths[side], path)
+			}
+		}
+	}
+	for side, s := range c.sides {
+		loaders[side] = loadAhead(ctx, s.loader, paths[side])
+	}
+	return loaders
+}
+
 // loader returns a loader for pairing inputs.
 func (c *closureDiffer) loader(ctx context.Context) inputLoader {
 	return func(side int, path storepath.Path) (*Derivation, error) {
-		return c.sides[side].load(ctx, new(InputDifference), path)
+		return c.sides[side].load(ctx, c.sides[side].loader, new(InputDifference), path)
 	}
 }
 
-// compare compares the two derivations of a pair. The comparison is empty if one of them cannot be loaded. The
+// compare compares the two derivations of a pair, which it loads with the loaders. The comparison is empty if one of them cannot be loaded. The
 // error is a [*LimitError].
-func (c *closureDiffer) compare(ctx context.Context, in *InputDifference) (comparison, error) {
+func (c *closureDiffer) compare(ctx context.Context, in *InputDifference, loaders [2]Loader) (comparison, error) {
 	var drvs [2]*Derivation
 	for side, path := range []storepath.Path{in.A, in.B} {
-		d, err := c.sides[side].load(ctx, in, path)
+		d, err := c.sides[side].load(ctx, loaders[side], in, path)
 		if d == nil {
 			return comparison{}, err
 		}
@@ -163,18 +187,26 @@ func (s *diffSide) keepOutputs(path storepath.Path, d *Derivation) {
 	s.outputs[path] = texts
 }
 
+// has reports whether a derivation is already in memory.
+func (s *diffSide) has(path storepath.Path) bool {
+	if s.loaded == nil {
+		return false
+	}
+	_, ok := s.loaded.Get(path)
+	return ok
+}
+
 // load returns a derivation of an input, or nil, after setting the error of the input. The error is a
 // [*LimitError].
-func (s *diffSide) load(ctx context.Context, in *InputDifference, path storepath.Path) (*Derivation, error) {
-	if s.loaded != nil {
-		if d, ok := s.loaded.Get(path); ok {
-			return d, nil
-		}
+func (s *diffSide) load(ctx context.Context, l Loader, in *InputDifference, path storepath.Path) (*Derivation, error) {
+	if s.has(path) {
+		d, _ := s.loaded.Get(path)
+		return d, nil
 	}
 	if err := s.count(func(m *meter) error { return m.found(path, path) }); err != nil {
 		return nil, err
 	}
-	d, length, err := loadOne(ctx, s.loader, path)
+	d, length, err := loadOne(ctx, l, path)
 	if err != nil {
 		in.Err = &LoadError{Path: path, Err: err}
 		return nil, nil

@@ -28,6 +28,41 @@ type LimitedLoader interface {
 	ClosureLimits() (l Limits, source string)
 }
 
+// A BatchLoader is a [Loader] that loads several derivations faster than one by one, such as a daemon.
+type BatchLoader interface {
+	Loader
+	// LoadDerivations returns the texts of the .drv files at paths, in their order. A text that it could not load is empty. The caller
+	// loads it again with LoadDerivation, which returns the error. Several goroutines may call it at the same time.
+	LoadDerivations(ctx context.Context, paths []storepath.Path) []string
+}
+
+// batchSize is the largest number of derivations that are loaded at once from a [BatchLoader], and held in memory before they count
+// against the limits.
+const batchSize = 64
+
+// loadAhead returns a loader that has the derivations at paths in memory, if l is a [BatchLoader]. Otherwise it returns l.
+func loadAhead(ctx context.Context, l Loader, paths []storepath.Path) Loader {
+	b, ok := l.(BatchLoader)
+	if !ok {
+		return l
+	}
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path storepath.Path) bool { return !path.IsDerivation() })
+	slices.Sort(paths)
+	if paths = slices.Compact(paths); len(paths) < 2 {
+		return l
+	}
+	texts := make(map[storepath.Path]string, len(paths))
+	for i, text := range b.LoadDerivations(ctx, paths) {
+		texts[paths[i]] = text
+	}
+	return LoaderFunc(func(ctx context.Context, path storepath.Path) (string, error) {
+		if text := texts[path]; text != "" {
+			return text, nil
+		}
+		return l.LoadDerivation(ctx, path)
+	})
+}
+
 // LoaderFunc is a function that implements [Loader].
 type LoaderFunc func(context.Context, storepath.Path) (string, error)
 

@@ -59,7 +59,7 @@ type File interface {
 // itself is one. The only permission it keeps is the execute bit of a file's owner. If dst
 // is a [FileWriter], it receives large files as open files.
 //
-// Dump reads files ahead while it writes to dst. All writes come from the caller's
+// Dump reads files ahead while it writes to dst, unless path is a small file. All writes come from the caller's
 // goroutine, and all other goroutines have ended when Dump returns. It needs a few
 // megabytes of memory, and the names in the directories from path to the current file.
 //
@@ -67,6 +67,9 @@ type File interface {
 // [ErrFileChanged] are among the reasons), the error of dst, or the cause of the
 // cancellation of ctx.
 func Dump(ctx context.Context, dst io.Writer, path string, opts *DumpOptions) error {
+	if f, ok := openSmall(path); ok {
+		return newDumper(&pipeline{ctx: ctx}, path, opts).smallFile(dst, f)
+	}
 	return runPipeline(ctx, dst, func(p *pipeline) error { return newDumper(p, path, opts).path() })
 }
 

@@ -31,7 +31,7 @@ func (c *conn) sendArchive() error {
 	if err != nil {
 		return c.reject(clientError(err), err)
 	}
-	return s.flush()
+	return s.flush(c.reader.Buffered() > 0)
 }
 
 // archivePiece is the number of bytes of an archive that are read at a time.
@@ -44,8 +44,13 @@ type archiveSender struct {
 	out  *outbox
 	held [heldBack]byte // held[:n] are the last bytes written
 	n    int
+	sent int   // number of bytes that were sent in small pieces
 	err  error // the first error of sending
 }
+
+// smallArchive is the number of bytes of an archive that may be held back together with the reply before it, so that a
+// small archive is sent in one write, or together with the archives after it.
+const smallArchive = 32 << 10
 
 // heldBack is the number of bytes that are held back: the last parenthesis of an archive.
 const heldBack = 16
@@ -72,6 +77,9 @@ func (s *archiveSender) Write(p []byte) (int, error) {
 func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error) {
 	s.write(s.held[:s.n])
 	s.n = 0
+	if s.err == nil {
+		s.err = s.out.flush()
+	}
 	direct := n - heldBack
 	if s.err == nil && direct > 0 {
 		written, s.err = s.out.writeFile(f, direct)
@@ -83,15 +91,21 @@ func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error
 	return written + rest, err
 }
 
-// flush sends the bytes that were held back.
-func (s *archiveSender) flush() error {
-	s.write(s.held[:s.n])
+// flush sends the bytes that were held back. If another request is already here, all may be sent together with the next reply.
+func (s *archiveSender) flush(another bool) error {
+	if s.err == nil {
+		s.err = s.out.writeNow(s.held[:s.n], true)
+	}
+	if s.err == nil && !another {
+		s.err = s.out.flush()
+	}
 	return s.err
 }
 
 func (s *archiveSender) write(p []byte) {
 	if s.err == nil && len(p) > 0 {
-		s.err = s.out.writeNow(p, false)
+		s.sent = min(s.sent+len(p), smallArchive+1)
+		s.err = s.out.writeNow(p, s.sent <= smallArchive)
 	}
 }
 

@@ -189,7 +189,7 @@ func (c *conn) answer(ctx context.Context, req protocol.Request) error {
 		return c.reject(readError(err), asHangUp(err))
 	}
 	c.chargeReply(p)
-	if err := c.tunnel.sendReply(p, c.archive == nil && c.reader.Buffered() > 0); err != nil {
+	if err := c.tunnel.sendReply(p, c.archive != nil || c.reader.Buffered() > 0); err != nil {
 		return err
 	}
 	c.keepBuffer(p)

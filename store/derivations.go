@@ -37,8 +37,15 @@ func LendDerivations(s Store) (lent Store, release func()) {
 
 // Derivations returns a loader of the derivations in s, which must be a [NARReader]. For an
 // invalid path the error matches [fs.ErrNotExist], as required of a loader. The loader has the
-// [Limits] of s.
-func Derivations(s Store) derivation.Loader { return storeLoader{s} }
+// [Limits] of s. If s is a [ManyNARReader] and an [InfosQuerier], it is a [derivation.BatchLoader].
+func Derivations(s Store) derivation.Loader {
+	l := storeLoader{s}
+	r, _ := As[NARReader](s)
+	if many, ok := r.(manyReader); ok { // not of a store that r wraps: r may return other archives
+		return &batchLoader{l, many}
+	}
+	return l
+}
 
 type storeLoader struct{ s Store }
 
