@@ -178,7 +178,7 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 	opts := &cacheserver.Options{
 		Priority: o.priority, TrustedKeys: trusted, URL: o.url,
 		Compress: o.compress || o.compressedDir != "", CompressedDir: o.compressedDir, CompressedSize: o.compressedSize,
-		MaxEncoders: o.encoders, MaxArchives: o.archives,
+		MaxEncoders: o.encoders, MaxArchives: o.archives, AddFetched: o.upstream.add,
 	}
 	for _, file := range o.keyFiles {
 		key, err := a.readSecretKey(ctx, file)
@@ -217,7 +217,7 @@ func (a *app) readTokens(ctx context.Context, file string) ([]string, error) {
 }
 
 // openServed opens the stores with these URIs, or the store of the other verbs, and the upstream caches. The first store gets the
-// uploads.
+// uploads, and with --upstream-add what clients fetch.
 func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (stores []store.Store, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range stores {
@@ -229,7 +229,7 @@ func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (s
 	}
 	for i, uri := range uris {
 		access := toRead
-		if o.uploads.isSet() && i == 0 {
+		if (o.uploads.isSet() || o.upstream.add) && i == 0 {
 			access = toCreate
 		}
 		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
@@ -241,6 +241,10 @@ func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (s
 			return nil, nil, err
 		}
 		stores = append(stores, s)
+	}
+	if err := o.upstream.checkTarget(stores[0]); err != nil {
+		closeAll()
+		return nil, nil, err
 	}
 	for i := range o.upstream.uris {
 		s, err := a.openUpstream(ctx, &o.upstream, i)
