@@ -3,11 +3,14 @@ package cacheserver_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -331,5 +334,60 @@ func TestAddFetchedFromStuckStore(t *testing.T) {
 	}
 	if valid, err := store.AllValidPaths(t.Context(), local); err != nil || !slices.Equal(valid, []storepath.Path{other.Path}) {
 		t.Errorf("%q, %v", valid, err)
+	}
+}
+
+// Clients upload paths while others fetch them from an upstream cache. Everything is in the store afterwards, and right.
+func TestAddFetchedDuringUploads(t *testing.T) {
+	key, src := newKey(t, "test-1"), memstore.New(nil)
+	keys := signature.NewKeySet(key.Public())
+	var infos []*store.PathInfo
+	var paths []storepath.Path
+	for i := range 20 {
+		var references []storepath.Path
+		if i > 0 {
+			references = []storepath.Path{paths[i-1]}
+		}
+		infos = append(infos, addReferring(t, src, fmt.Sprint("object-", i), strings.Repeat(fmt.Sprint(i), 5_000), references, key))
+		paths = append(paths, infos[i].Path)
+	}
+	opts, seen := adding()
+	opts.TrustedKeys, opts.Uploads = keys, &cacheserver.UploadOptions{Uploaders: []cacheserver.Uploader{{}}, Dir: t.TempDir()}
+	local := newLocal(t, localstore.Options{})
+	srv := serve(t, opts, local, newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: keys}))
+	dst, err := binarycache.Open(t.Context(), srv.URL+"/upload", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	var clients sync.WaitGroup
+	clients.Go(func() {
+		if _, err := store.Copy(t.Context(), dst, src, paths[19:], nil); err != nil {
+			t.Error(err)
+		}
+	})
+	clients.Go(func() {
+		for i := range infos {
+			info := infos[19-i]
+			if _, complete := download(t, srv.URL+"/nar/"+info.Path.HashPart()+"-"+info.NARHash.Nix32()+".nar", ""); !complete {
+				t.Errorf("'%s' is not served", info.Path)
+			}
+		}
+	})
+	clients.Wait()
+	for len(seen) > 0 {
+		if one := seen.next(t); one.Err != nil {
+			t.Errorf("%+v", one)
+		}
+	}
+	checked := 0
+	err = store.VerifyPaths(t.Context(), local, paths, &store.VerifyOptions{TrustedKeys: keys}, func(v *store.PathVerdict) {
+		checked++
+		if wrong := errors.Join(v.Err, v.Modified); wrong != nil {
+			t.Error(wrong)
+		}
+	})
+	if err != nil || checked != len(paths) {
+		t.Errorf("%d paths were checked, %v", checked, err)
 	}
 }

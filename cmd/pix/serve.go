@@ -60,6 +60,9 @@ from a netrc file. Below URL/upload, only the first store is served, so a copy t
 paths of the other stores. With these flags, and with --upstream, the first store is created if it
 does not exist.
 
+With --upstream-add, a path that a client fetches from an upstream cache is then added to the first
+store, with the references that the store lacks. The settings min-free and max-free bound the store.
+
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a
 URL, or as a Bearer token. After the first SIGTERM or interrupt the server waits for running
