@@ -27,14 +27,25 @@ func (h *Handler) serveArchive(w *response, r *http.Request, n name) error {
 	if err != nil {
 		return err
 	}
-	a := &archive{store: s, info: info}
+	a := &archive{store: s, info: info, keep: h.adder != nil}
+	if err := h.sendArchive(w, r, n, a); err != nil {
+		return err
+	}
+	if u, ok := store.As[*Upstream](s); ok && h.adder != nil && r.Method == http.MethodGet && w.status/100 == 2 {
+		h.adder.add(u, info)
+	}
+	return nil
+}
+
+// sendArchive sends an archive in the form that a request names. If there is no error, all bytes that were sent were verified.
+func (h *Handler) sendArchive(w *response, r *http.Request, n name, a *archive) error {
 	switch {
 	case n.compression == zstdExtension && h.compressed != nil:
 		return h.serveCompressed(w, r, a)
 	case n.compression != "":
 		return errNotFound
 	}
-	if info.NARSize < maxEncoded && h.encodes(w, r) && r.Header.Get("Range") == "" {
+	if a.info.NARSize < maxEncoded && h.encodes(w, r) && r.Header.Get("Range") == "" {
 		return h.serveEncoded(w, r, a)
 	}
 	return h.servePlain(w, r, a)
@@ -157,6 +168,7 @@ func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 type archive struct {
 	store    store.Store
 	info     *store.PathInfo
+	keep     bool          // in a file; see Upstream.openArchive
 	contents io.ReadCloser // from the offset on
 }
 
@@ -184,7 +196,7 @@ func (a *archive) open(ctx context.Context, part byteRange) error {
 // verify the archive with the info of this request.
 func (a *archive) openUpstream(ctx context.Context, u *Upstream, part byteRange) (io.ReadCloser, error) {
 	if part == a.whole() {
-		return u.openArchive(ctx, a.info)
+		return u.openArchive(ctx, a.info, a.keep)
 	}
 	return u.openArchiveFrom(ctx, a.info, part.offset)
 }

@@ -31,7 +31,8 @@
 //
 // # Upstream caches
 //
-// An [Upstream] is a store that fetches from another cache what a trusted key has signed. Serve it after the other stores.
+// An [Upstream] is a store that fetches from another cache what a trusted key has signed. Serve it after the other stores. With
+// [Options.AddFetched], the handler adds what clients fetch from it to the first store.
 //
 // # Limits
 //
@@ -51,7 +52,7 @@
 //   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
 //     the other files. namelocks.go orders uploads of one name, and sessions.go protects uploaded paths from collectors.
 //   - upstream.go fetches from other caches, which upstreamsource.go opens. fetchedfiles.go keeps archives, and fetchedinfos.go their
-//     infos.
+//     infos. addfetched.go adds paths to a store, from the closures in additionsource.go.
 //   - start.go and files.go are for browsers, health.go and events.go for operators.
 //
 // Source of the files and their names: src/libstore/binary-cache-store.cc in Nix.

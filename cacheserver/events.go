@@ -25,6 +25,9 @@ type Request struct {
 type Observer interface {
 	// Answered is called after each request.
 	Answered(Request)
+
+	// Added is called after each addition that has added something or failed, until the handler is closed; see [Options.AddFetched].
+	Added(Addition)
 }
 
 // kindNames are the names of kinds in events.
@@ -48,4 +51,11 @@ func (h *Handler) observe(r *http.Request, n name, w *response, start time.Time,
 		Method: r.Method, Path: r.URL.Path, Remote: r.RemoteAddr, File: kindNames[n.kind],
 		Status: w.status, Bytes: w.written, Duration: time.Since(start), Err: err,
 	})
+}
+
+// observeAddition reports an addition to the observer.
+func (h *Handler) observeAddition(a Addition) {
+	if h.opts.Observer != nil {
+		h.opts.Observer.Added(a)
+	}
 }

@@ -29,6 +29,7 @@ type Handler struct {
 	compressed *compressedFiles
 	uploads    *uploadServer // nil if uploads are not accepted
 	upload     *Handler      // below uploadPrefix
+	adder      *fetchedAdder // nil if fetched paths are not added to a store
 }
 
 // New returns a handler that serves the stores: of each path, the first one that has it. All stores must have the same
@@ -63,6 +64,11 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 		}
 		h.upload = h.forUploaders()
 	}
+	if h.opts.AddFetched {
+		if h.adder, err = newFetchedAdder(h.stores, h.observeAddition); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+	}
 	return h, nil
 }
 
@@ -82,9 +88,13 @@ func checkStores(stores []store.Store) error {
 	return nil
 }
 
-// Close ends the compression of archives, and releases the resources of the handler. No request may be running.
+// Close ends the compression of archives and additions of fetched paths, and releases the resources of the handler. No request may be
+// running.
 func (h *Handler) Close() error {
 	var err error
+	if h.adder != nil {
+		h.adder.close()
+	}
 	if h.uploads != nil {
 		err = h.uploads.close()
 	}

@@ -71,7 +71,7 @@ func (o *UploadOptions) check() error {
 // uploadTarget returns the first store to which objects can be added.
 func uploadTarget(stores []store.Store) (store.Store, error) {
 	for _, s := range stores {
-		if _, ok := store.As[store.NARAdder](s); ok {
+		if addsObjects(s) {
 			return s, nil
 		}
 	}

@@ -19,7 +19,7 @@ func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	return u.openArchive(ctx, info)
+	return u.openArchive(ctx, info, false)
 }
 
 // NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. The bytes are not
@@ -32,13 +32,19 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 	return u.openArchiveFrom(ctx, info, offset)
 }
 
-// openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one.
-func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
-	archive, err := u.openWhole(ctx, info)
-	if err != nil || isArchiveAddress(info) || u.isSigned(info) {
+// openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one. With keep, the
+// archive is also kept in a file if no directory for archives was given.
+func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo, keep bool) (io.ReadCloser, error) {
+	archive, err := u.openWhole(ctx, info, keep)
+	if err != nil || u.needsNoAddress(info) {
 		return archive, err
 	}
 	return newAddressReader(ctx, archive, info), nil
+}
+
+// needsNoAddress reports whether the hash of an archive is enough to trust it. Otherwise the content address must be computed.
+func (u *Upstream) needsNoAddress(info *store.PathInfo) bool {
+	return isArchiveAddress(info) || u.isSigned(info)
 }
 
 // openArchiveFrom is openArchive from an offset on.
@@ -46,28 +52,67 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 	if offset < 0 || uint64(offset) > info.NARSize {
 		return nil, nar.ErrOffset
 	}
-	if !isArchiveAddress(info) && !u.isSigned(info) {
+	if !u.needsNoAddress(info) {
 		// A file may have been fetched for another path, which has another address.
-		archive, err := u.openWhole(ctx, info)
+		archive, err := u.openWhole(ctx, info, false)
 		if err != nil {
 			return nil, err
 		}
 		return &wholeReader{newAddressReader(ctx, archive, info), offset}, nil
 	}
-	files := u.fetched
-	if files == nil {
-		files = u.parts.open()
-	}
-	return u.openKept(ctx, files, info, offset)
+	return u.openKept(ctx, u.files(), info, offset)
 }
 
-// openWhole opens a whole archive. The reader compares only the hash of the archive.
-func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+// files returns the files with archives, or nil if their directory cannot be created.
+func (u *Upstream) files() *fetchedFiles {
 	if u.fetched != nil {
-		return u.openKept(ctx, u.fetched, info, 0)
+		return u.fetched
+	}
+	return u.parts.open()
+}
+
+// openWhole opens a whole archive; see openArchive. The reader compares only the hash of the archive.
+func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo, keep bool) (io.ReadCloser, error) {
+	if u.fetched != nil || keep {
+		return u.openKept(ctx, u.files(), info, 0)
 	}
 	return u.parts.openWhole(ctx, u, info)
 }
+
+// largestKept returns the maximum size of an archive that is kept in a file.
+func (u *Upstream) largestKept() uint64 {
+	if files := u.files(); files != nil {
+		return files.largest()
+	}
+	return 0
+}
+
+// openVerified opens the archive of an info, which QueryPathInfo has returned, when all of it has been fetched into a file and verified.
+// So nothing that an upstream store sends reaches the caller before that, and an endless archive uses no other disk space.
+func (u *Upstream) openVerified(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+	files := u.files()
+	if files == nil {
+		return nil, errNoFiles
+	}
+	f, g, err := files.get(ctx, u.src.get, info)
+	if err != nil {
+		return nil, err
+	}
+	if g != nil {
+		if err := g.wait(ctx); err != nil {
+			g.close()
+			return nil, err
+		}
+	}
+	archive, err := files.newReader(ctx, f, g, info, 0)
+	if err != nil || u.needsNoAddress(info) {
+		return archive, err
+	}
+	return newAddressReader(ctx, archive, info), nil
+}
+
+// errNoFiles is the error if there is no directory for archives.
+var errNoFiles = errors.New("there is no directory for fetched archives")
 
 // An unverified reader reads a part of an archive. verify waits until the whole archive was verified, and returns an error if it is
 // wrong. A part whose verification has not ended must not be sent completely.

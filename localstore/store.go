@@ -189,6 +189,9 @@ func (s *shared) newStore(session bool) *Store {
 	return u
 }
 
+// ReadOnly reports whether the store was opened with [Options.ReadOnly].
+func (s *Store) ReadOnly() bool { return s.opts.ReadOnly }
+
 // Session returns a view of the same store with its own temporary roots. An object that is added through the session is
 // not collected before the session is closed.
 func (s *Store) Session(ctx context.Context) (store.Store, error) {

@@ -60,6 +60,9 @@ from a netrc file. Below URL/upload, only the first store is served, so a copy t
 paths of the other stores. With these flags, and with --upstream, the first store is created if it
 does not exist.
 
+With --upstream-add, a path that a client fetches from an upstream cache is then added to the first
+store, with the references that the store lacks. The settings min-free and max-free bound the store.
+
 Without --listen, the server listens on the sockets that systemd passes to it, or on
 localhost:5000. With --read-token-file, clients need a token: as the password in a netrc file or a
 URL, or as a Bearer token. After the first SIGTERM or interrupt the server waits for running
@@ -178,7 +181,7 @@ func (a *app) cacheServerOptions(ctx context.Context, o *serveOptions) (*cachese
 	opts := &cacheserver.Options{
 		Priority: o.priority, TrustedKeys: trusted, URL: o.url,
 		Compress: o.compress || o.compressedDir != "", CompressedDir: o.compressedDir, CompressedSize: o.compressedSize,
-		MaxEncoders: o.encoders, MaxArchives: o.archives,
+		MaxEncoders: o.encoders, MaxArchives: o.archives, AddFetched: o.upstream.add,
 	}
 	for _, file := range o.keyFiles {
 		key, err := a.readSecretKey(ctx, file)
@@ -217,7 +220,7 @@ func (a *app) readTokens(ctx context.Context, file string) ([]string, error) {
 }
 
 // openServed opens the stores with these URIs, or the store of the other verbs, and the upstream caches. The first store gets the
-// uploads.
+// uploads, and with --upstream-add what clients fetch.
 func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (stores []store.Store, closeAll func(), err error) {
 	closeAll = func() {
 		for _, s := range stores {
@@ -229,7 +232,7 @@ func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (s
 	}
 	for i, uri := range uris {
 		access := toRead
-		if o.uploads.isSet() && i == 0 {
+		if (o.uploads.isSet() || o.upstream.add) && i == 0 {
 			access = toCreate
 		}
 		s, err := a.openWith(ctx, openOptions{uri: uri, access: access})
@@ -241,6 +244,10 @@ func (a *app) openServed(ctx context.Context, uris []string, o *serveOptions) (s
 			return nil, nil, err
 		}
 		stores = append(stores, s)
+	}
+	if err := o.upstream.checkTarget(stores[0]); err != nil {
+		closeAll()
+		return nil, nil, err
 	}
 	for i := range o.upstream.uris {
 		s, err := a.openUpstream(ctx, &o.upstream, i)

@@ -21,6 +21,8 @@ type serveObserver struct {
 
 	mu     sync.Mutex
 	counts map[requestKind]*requestCount
+	added  uint64 // paths
+	failed uint64 // additions
 }
 
 // A requestKind is the set of labels of a request.
@@ -65,6 +67,24 @@ func (o *serveObserver) Answered(r cacheserver.Request) {
 	fmt.Fprintln(o.a.stderr, activity.Plain(line))
 }
 
+// Added implements [cacheserver.Observer].
+func (o *serveObserver) Added(added cacheserver.Addition) {
+	o.mu.Lock()
+	o.added += uint64(len(added.Added))
+	if added.Err != nil {
+		o.failed++
+	}
+	o.mu.Unlock()
+	line := fmt.Sprintf("pix: adding '%s' to the first store: %d paths in %v", added.Path, len(added.Added), added.Duration.Round(time.Microsecond))
+	switch {
+	case added.Err != nil:
+		line += ": " + errorText(added.Err)
+	case !o.all:
+		return
+	}
+	fmt.Fprintln(o.a.stderr, activity.Plain(line))
+}
+
 // ServeHTTP serves the metrics.
 func (o *serveObserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/metrics" {
@@ -84,6 +104,7 @@ func (o *serveObserver) text() string {
 		keys = append(keys, k)
 		counts[k] = *c
 	}
+	added, failed := o.added, o.failed
 	o.mu.Unlock()
 	slices.SortFunc(keys, func(a, b requestKind) int {
 		return cmp.Or(strings.Compare(a.file, b.file), strings.Compare(a.method, b.method), cmp.Compare(a.status, b.status))
@@ -98,6 +119,8 @@ func (o *serveObserver) text() string {
 	metric("pix_cache_requests_total", "counter", "Requests that were answered.", func(c requestCount) any { return c.requests })
 	metric("pix_cache_sent_bytes_total", "counter", "Bytes of bodies that were sent.", func(c requestCount) any { return c.bytes })
 	metric("pix_cache_request_seconds_total", "counter", "Time between requests and the ends of their responses.", func(c requestCount) any { return c.seconds })
+	fmt.Fprintf(&b, "# HELP pix_cache_added_paths_total Paths that were added from upstream caches.\n# TYPE pix_cache_added_paths_total counter\npix_cache_added_paths_total %d\n", added)
+	fmt.Fprintf(&b, "# HELP pix_cache_failed_additions_total Fetched paths that could not be added.\n# TYPE pix_cache_failed_additions_total counter\npix_cache_failed_additions_total %d\n", failed)
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	fmt.Fprintf(&b, "# HELP go_goroutines Number of goroutines.\n# TYPE go_goroutines gauge\ngo_goroutines %d\n", runtime.NumGoroutine())

@@ -13,6 +13,7 @@ import (
 
 	"pix/binarycache"
 	"pix/cacheserver"
+	"pix/localstore"
 	"pix/nixconf"
 	"pix/store"
 	"pix/storepath"
@@ -24,6 +25,7 @@ type upstreamOptions struct {
 	dir        string
 	size       string // with a unit
 	otherHosts bool
+	add        bool // what clients fetch to the first store
 }
 
 // addFlags adds the flags to serve.
@@ -33,6 +35,7 @@ func (o *upstreamOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.dir, "upstream-dir", "", "the `directory` in which to keep fetched archives (default: in a temporary one, keep only archives whose parts are requested)")
 	flags.StringVar(&o.size, "upstream-size", "20G", "the largest `size` of the archives in --upstream-dir, for each --upstream")
 	flags.BoolVar(&o.otherHosts, "upstream-other-hosts", false, "follow redirects and URLs of upstream caches to other hosts")
+	flags.BoolVar(&o.add, "upstream-add", false, "add the paths that clients fetch from upstream caches to the first store, with their references")
 	freeValue(cmd, "upstream-size")
 	completeFlag(cmd, "upstream", completeURIs)
 	completeFlag(cmd, "upstream-dir", completeDirs)
@@ -45,8 +48,28 @@ func (o *upstreamOptions) check() error {
 	} else if size < minSize {
 		return errors.New("--upstream-size must be at least 16M")
 	}
-	if o.dir != "" && len(o.uris) == 0 {
+	switch {
+	case len(o.uris) > 0:
+		return nil
+	case o.dir != "":
 		return errors.New("--upstream-dir needs --upstream")
+	case o.add:
+		return errors.New("--upstream-add needs --upstream")
+	}
+	return nil
+}
+
+// checkTarget returns an error if fetched paths should be added to a store to which objects cannot be added.
+func (o *upstreamOptions) checkTarget(first store.Store) error {
+	if !o.add {
+		return nil
+	}
+	_, adds := store.As[store.NARAdder](first)
+	if local, ok := store.As[*localstore.Store](first); ok && local.ReadOnly() {
+		adds = false
+	}
+	if !adds {
+		return &usageError{errors.New("--upstream-add: paths cannot be added to the first store")}
 	}
 	return nil
 }
@@ -67,6 +90,9 @@ func (a *app) openUpstream(ctx context.Context, o *upstreamOptions, i int) (stor
 	}
 	opts := new(cacheserver.UpstreamOptions)
 	opts.TrustedKeys, _ = trustedKeys(conf) // opening the store warns of invalid keys
+	if o.add {
+		opts.Fetches = 8 // as with a directory: all clients' archives go through the temporary directory
+	}
 	if o.dir != "" {
 		opts.Dir, opts.Size = filepath.Join(o.dir, strconv.Itoa(i+1)), int64(min(size, 1<<60))
 	}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"pix/localstore"
+	"pix/store"
 )
 
 // An upstream cache cannot make the server send requests to another host, unless the operator allows it.
@@ -66,4 +69,31 @@ func TestServeWhileUpstreamIsDown(t *testing.T) {
 		}
 	}
 	s.stop(t)
+}
+
+// Fetched paths can only be added to a store that can add objects, and that this process can write. Otherwise no server starts.
+func TestServeUpstreamAddTarget(t *testing.T) {
+	dir := t.TempDir()
+	writable, err := localstore.Open(t.Context(), &localstore.Options{Root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writable.Close()
+	readOnly, err := localstore.Open(t.Context(), &localstore.Options{Root: dir, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	o := &upstreamOptions{add: true}
+	if err := o.checkTarget(writable); err != nil {
+		t.Error(err)
+	}
+	for name, s := range map[string]store.Store{"a read-only store": readOnly, "a store without the capability": struct{ store.Store }{writable}} {
+		if err := o.checkTarget(s); exitCode(t.Context(), err) != exitUsage {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := new(upstreamOptions).checkTarget(s); err != nil {
+			t.Errorf("without the flag: %v", err)
+		}
+	}
 }
