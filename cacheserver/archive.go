@@ -70,13 +70,21 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 	if a.info.NARSize <= maxBuffered && !partial {
 		return h.servePlainSmall(w, r, a)
 	}
-	if err := h.archives.acquire(r.Context()); err != nil {
+	// A response from a file takes little memory, and may wait for the fetch that writes the file, so it holds no place.
+	found, err := a.openFile(r.Context(), part)
+	if err != nil {
 		return err
 	}
-	defer h.archives.release()
-	w.place = h.archives
-	if err := a.open(r.Context(), part); err != nil {
-		return err
+	if !found {
+		places := h.budgets.of(a.store).archives
+		if err := places.acquire(r.Context()); err != nil {
+			return err
+		}
+		defer places.release()
+		w.place = places
+		if err := a.open(r.Context(), part); err != nil {
+			return err
+		}
 	}
 	defer a.contents.Close()
 	if whole, ok := a.contents.(*wholeReader); ok { // each part would cost the whole archive
@@ -104,10 +112,11 @@ func (h *Handler) servePlainSmall(w *response, r *http.Request, a *archive) erro
 
 // readSmall reads and verifies a small archive.
 func (h *Handler) readSmall(ctx context.Context, a *archive) ([]byte, error) {
-	if err := h.small.acquire(ctx); err != nil {
+	places := h.budgets.of(a.store).small
+	if err := places.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer h.small.release()
+	defer places.release()
 	return a.read(ctx)
 }
 
@@ -150,7 +159,7 @@ func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	if a.info.NARSize <= maxBuffered {
 		return h.serveContent(w, r, c)
 	}
-	return h.serveLargeContent(w, r, c)
+	return h.serveLargeContent(w, r, c, a.store)
 }
 
 // An archive is an archive that is sent.
@@ -178,6 +187,17 @@ func (a *archive) open(ctx context.Context, part byteRange) error {
 		return errNotFound
 	}
 	return err
+}
+
+// openFile opens a part of the archive in a file of an Upstream, or in a file into which the archive is being fetched. It reports false
+// for other archives, also for those whose contents must be compared with a content address.
+func (a *archive) openFile(ctx context.Context, part byteRange) (found bool, err error) {
+	u, ok := store.As[*Upstream](a.store)
+	if !ok || !u.isProved(a.info) {
+		return false, nil
+	}
+	a.contents, err = u.openKept(ctx, a.info, part.offset, part == a.whole())
+	return a.contents != nil, err
 }
 
 // openUpstream opens a part of the archive of an upstream cache. The cache may return another info at each query, so the reader must

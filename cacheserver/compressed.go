@@ -27,7 +27,7 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	if r.Method == http.MethodHead {
 		return h.headCompressed(w, r, a)
 	}
-	f, growing, err := h.compressed.get(r.Context(), a)
+	f, growing, err := h.compressed.get(r.Context(), a, h.budgets.of(a.store).encoders)
 	if err == nil && growing != nil && isConditional(r) {
 		f, err = h.waitForFile(r.Context(), a, growing)
 		growing = nil
@@ -48,11 +48,12 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 
 // compressDirectly sends a compressed archive without a file, while the disk is full. A broken download cannot be resumed.
 func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) error {
-	if err := h.compressed.places.acquire(r.Context()); err != nil {
+	places := h.budgets.of(a.store).encoders
+	if err := places.acquire(r.Context()); err != nil {
 		return err
 	}
-	defer h.compressed.places.release()
-	w.place = h.compressed.places
+	defer places.release()
+	w.place = places
 	if err := a.open(r.Context(), a.whole()); err != nil {
 		return err
 	}

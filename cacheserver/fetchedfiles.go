@@ -15,6 +15,7 @@ import (
 // fetchedFiles are archives in a directory, under the names of their hashes. A file is complete when its hash was verified.
 type fetchedFiles struct {
 	keptFiles
+	places    *places // for fetches
 	storeDir  storepath.Dir
 	infos     map[string]*fetchedInfo // by hash part; keptFiles.mu protects it
 	hashParts map[nixhash.Hash]string // of the path whose info is kept, by archive
@@ -25,8 +26,8 @@ type fetchedFiles struct {
 // openFetched opens a directory with fetched archives, or creates it. It deletes files that were not completed.
 func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
 	c := &fetchedFiles{
-		keptFiles: keptFiles{dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched},
-		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
+		keptFiles: keptFiles{dir: dir, max: size, writers: fetches, temporary: ".fetching-", format: formatFetched},
+		places:    newPlaces(fetches), storeDir: storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
 	}
 	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
 	if err := c.load(c.addFound); err != nil {
@@ -127,7 +128,7 @@ func (c *fetchedFiles) begin(src openFunc, info *store.PathInfo) (f *openFile, g
 		cancel()
 		return nil, nil, false, err
 	}
-	c.start(info.NARHash, size, g, func() (keptName, error) {
+	c.start(info.NARHash, size, g, c.places, func() (keptName, error) {
 		if err := g.fetch(ctx, src, info); err != nil {
 			return keptName{}, upstreamError(err)
 		}

@@ -23,9 +23,7 @@ type Handler struct {
 	found      *foundPaths
 	texts      *narInfoTexts
 
-	archives   *places // archives that are sent while they are read
-	small      *places // archives that are read before they are sent
-	work       *places // listings that are computed
+	budgets    *budgets
 	compressed *compressedFiles
 	uploads    *uploadServer // nil if uploads are not accepted
 	upload     *Handler      // below uploadPrefix
@@ -50,10 +48,9 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
 	}
-	h.small = newPlaces(smallReads)
-	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(2*h.opts.MaxEncoders)
+	h.budgets = newBudgets(stores, &h.opts)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
-		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
+		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders*h.budgets.count()); err != nil {
 			return nil, err
 		}
 	}

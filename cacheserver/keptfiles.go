@@ -26,7 +26,7 @@ type keptFiles struct {
 	temporary string                // prefix of the names of files that are not complete
 	format    func(keptName) string // returns the final name of a file
 	deleted   func(*keptFile)       // called with mu held after a file was deleted; may be nil
-	places    *places               // for files that are being written
+	writers   int                   // maximum number of files that are being written
 	writing   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -85,9 +85,9 @@ func (k *keptFiles) load(add func(fs.DirEntry) error) error {
 // path returns the path of a complete file.
 func (k *keptFiles) path(n keptName) string { return filepath.Join(k.dir, k.format(n)) }
 
-// largest returns the maximum size of an archive for which a file is written. If such files are written in all places, the directory
-// still has space for one more.
-func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(cap(k.places.taken)+1) }
+// largest returns the maximum size of an archive for which a file is written. If all writers write such files, the directory still has
+// space for one more.
+func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(k.writers+1) }
 
 // add adds a complete file. k.mu is held.
 func (k *keptFiles) add(n keptName, used time.Time) {
@@ -210,14 +210,14 @@ func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// start calls write on another goroutine, and then makes the file visible. The caller has acquired a place, which start
+// start calls write on another goroutine, and then makes the file visible. The caller has acquired one of the places, which start
 // releases afterwards, and has made room for size bytes, the size of the archive. k.mu is held.
-func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, write func() (keptName, error)) {
+func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, places *places, write func() (keptName, error)) {
 	k.growing[archive] = g
 	k.size += spaceOf(size)
 	k.writing.Go(func() {
 		defer g.close()
-		defer k.places.release()
+		defer places.release()
 		defer g.cancel()
 		var name keptName
 		err := new(parallel.Guard).Call(func() (err error) { // a panic of a store ends the requests, and not the program

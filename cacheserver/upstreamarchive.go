@@ -35,10 +35,16 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 // openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one.
 func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
 	archive, err := u.openWhole(ctx, info)
-	if err != nil || isArchiveAddress(info) || u.isSigned(info) {
+	if err != nil || u.isProved(info) {
 		return archive, err
 	}
 	return newAddressReader(ctx, archive, info), nil
+}
+
+// isProved reports whether the hash of the archive proves that it is the archive of a trusted info. Otherwise the contents must be
+// compared with the content address.
+func (u *Upstream) isProved(info *store.PathInfo) bool {
+	return isArchiveAddress(info) || u.isSigned(info)
 }
 
 // openArchiveFrom is openArchive from an offset on.
@@ -46,7 +52,7 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 	if offset < 0 || uint64(offset) > info.NARSize {
 		return nil, nar.ErrOffset
 	}
-	if !isArchiveAddress(info) && !u.isSigned(info) {
+	if !u.isProved(info) {
 		// A file may have been fetched for another path, which has another address.
 		archive, err := u.openWhole(ctx, info)
 		if err != nil {
@@ -54,34 +60,46 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 		}
 		return &wholeReader{newAddressReader(ctx, archive, info), offset}, nil
 	}
-	files := u.fetched
-	if files == nil {
-		files = u.parts.open()
+	r, err := u.openKept(ctx, info, offset, false)
+	if r != nil || err != nil {
+		return r, err
 	}
-	return u.openKept(ctx, files, info, offset)
+	return u.openUnkept(ctx, info, offset)
 }
 
 // openWhole opens a whole archive. The reader compares only the hash of the archive.
 func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
-	if u.fetched != nil {
-		return u.openKept(ctx, u.fetched, info, 0)
+	r, err := u.openKept(ctx, info, 0, true)
+	switch {
+	case r != nil || err != nil:
+		return r, err
+	case u.fetched == nil && info.NARSize <= u.parts.largest():
+		return u.passThrough(ctx, info)
 	}
-	return u.parts.openWhole(ctx, u, info)
+	return u.openUnkept(ctx, info, 0)
 }
 
 // An unverified reader reads a part of an archive. verify waits until the whole archive was verified, and returns an error if it is
 // wrong. A part whose verification has not ended must not be sent completely.
 type unverified interface{ verify() error }
 
-// openKept opens an archive at an offset. It fetches the archive if there is no file with it.
-func (u *Upstream) openKept(ctx context.Context, files *fetchedFiles, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+// openKept opens an archive at an offset in a file. It fetches the archive if there is no file with it, except for a whole archive
+// without a directory for archives. The result is nil if there is no file.
+func (u *Upstream) openKept(ctx context.Context, info *store.PathInfo, offset int64, whole bool) (io.ReadCloser, error) {
+	files := u.fetched
+	switch {
+	case files == nil && whole:
+		return u.parts.openFound(ctx, info)
+	case files == nil:
+		files = u.parts.open()
+	}
 	if files == nil || info.NARSize > files.largest() {
-		return u.openUnkept(ctx, info, offset)
+		return nil, nil
 	}
 	f, g, err := files.get(ctx, u.src.get, info)
 	switch {
 	case errors.Is(err, errDiskFull):
-		return u.openUnkept(ctx, info, offset)
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
@@ -204,24 +222,22 @@ func (p *partFiles) open() *fetchedFiles {
 	return p.files
 }
 
-// openWhole opens a whole archive. Unless there is a file with it, it is not kept.
-func (p *partFiles) openWhole(ctx context.Context, u *Upstream, info *store.PathInfo) (io.ReadCloser, error) {
-	if info.NARSize > uint64(p.size)/uint64(p.fetches+1) { // fetchedFiles.largest
-		return u.openUnkept(ctx, info, 0)
-	}
+// largest returns the maximum size of an archive whose parts are sent.
+func (p *partFiles) largest() uint64 { return uint64(p.size) / uint64(p.fetches+1) }
+
+// openFound opens a whole archive if there is a file with it. Otherwise the result is nil.
+func (p *partFiles) openFound(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
 	p.mu.Lock()
 	files := p.files
 	p.mu.Unlock()
-	if files != nil {
-		f, g, err := files.findWhole(info)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil || g != nil {
-			return files.newReader(ctx, f, g, info, 0)
-		}
+	if files == nil {
+		return nil, nil
 	}
-	return u.passThrough(ctx, info)
+	f, g, err := files.findWhole(info)
+	if err != nil || f == nil && g == nil {
+		return nil, err
+	}
+	return files.newReader(ctx, f, g, info, 0)
 }
 
 // close deletes the files.
