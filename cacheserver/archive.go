@@ -193,11 +193,17 @@ func (a *archive) open(ctx context.Context, part byteRange) error {
 // for other archives, also for those whose contents must be compared with a content address.
 func (a *archive) openFile(ctx context.Context, part byteRange) (found bool, err error) {
 	u, ok := store.As[*Upstream](a.store)
-	if !ok || !u.isProved(a.info) {
+	if !ok || !a.isProved() {
 		return false, nil
 	}
 	a.contents, err = u.openKept(ctx, a.info, part.offset, part == a.whole())
 	return a.contents != nil, err
+}
+
+// isProved reports whether the hash of the archive proves that it is the right one: see [Upstream.isProved].
+func (a *archive) isProved() bool {
+	u, ok := store.As[*Upstream](a.store)
+	return !ok || u.isProved(a.info)
 }
 
 // openUpstream opens a part of the archive of an upstream cache. The cache may return another info at each query, so the reader must

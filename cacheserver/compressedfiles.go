@@ -63,10 +63,14 @@ func (c *compressedFiles) addFound(e fs.DirEntry) error {
 }
 
 // get returns the compressed file of an archive, or the file into which the archive is being compressed. It starts that if no other
-// request has, and holds one of the places meanwhile. The caller must close the result.
+// request has, and holds one of the places meanwhile, also while it verifies a file. The caller must close the result.
 func (c *compressedFiles) get(ctx context.Context, a *archive, encoders *places) (*openFile, *growingFile, error) {
-	if f, g, err := c.find(a.info.NARHash); f != nil || g != nil || err != nil {
+	f, g, err := c.find(a.info.NARHash)
+	if g != nil || err != nil || f != nil && f.verified {
 		return f, g, err
+	}
+	if f != nil {
+		f.Close() // another request may verify it before there is a place
 	}
 	if err := encoders.acquire(ctx); err != nil {
 		return nil, nil, err
@@ -77,7 +81,10 @@ func (c *compressedFiles) get(ctx context.Context, a *archive, encoders *places)
 			encoders.release()
 		}
 	}()
-	g, err := c.create(context.WithoutCancel(ctx), a)
+	if f, err = c.findVerified(ctx, a.info.NARHash); f != nil || err != nil {
+		return f, nil, err
+	}
+	g, err = c.create(context.WithoutCancel(ctx), a)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,6 +96,26 @@ func (c *compressedFiles) get(ctx context.Context, a *archive, encoders *places)
 	}
 	begun = true
 	return nil, g, nil
+}
+
+// findVerified returns the verified file of an archive. It returns nil if there is none, or if the file was damaged.
+func (c *compressedFiles) findVerified(ctx context.Context, archive nixhash.Hash) (*openFile, error) {
+	f, g, err := c.find(archive)
+	if g != nil {
+		g.close() // begin finds it again
+	}
+	if f == nil || err != nil {
+		return nil, err
+	}
+	err = c.verify(ctx, f)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, errDamaged) {
+		err = nil
+	}
+	return nil, err
 }
 
 // create opens an archive, and creates a file for the compressed archive. Before that it makes room: the other files may fill the

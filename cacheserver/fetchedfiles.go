@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"pix/nixhash"
@@ -65,16 +64,6 @@ func (c *fetchedFiles) addFound(e fs.DirEntry) error {
 	}
 	c.add(fetchedName(hash, info.Size()), lastUse(info))
 	return nil
-}
-
-// remove deletes a file that is damaged.
-func (c *fetchedFiles) remove(hash nixhash.Hash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f := c.files[hash]; f != nil {
-		os.Remove(c.path(f.keptName)) // otherwise the next fetch replaces it
-		c.forget(f)
-	}
 }
 
 // An openFunc returns the store from which archives are fetched.
@@ -149,7 +138,7 @@ func (g *growingFile) fetch(ctx context.Context, open openFunc, info *store.Path
 		return err
 	}
 	if mayHaveAddress(info) && !isArchiveAddress(info) { // otherwise a wrong info would be kept with the archive
-		archive = newAddressReader(ctx, archive, info)
+		archive = newAddressReader(ctx, archive, info, nil)
 	}
 	defer archive.Close()
 	_, err = io.Copy(g, archive)

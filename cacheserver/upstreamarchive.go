@@ -38,7 +38,7 @@ func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.Re
 	if err != nil || u.isProved(info) {
 		return archive, err
 	}
-	return newAddressReader(ctx, archive, info), nil
+	return u.newAddressReader(ctx, archive, info), nil
 }
 
 // isProved reports whether the hash of the archive proves that it is the archive of a trusted info. Otherwise the contents must be
@@ -58,13 +58,26 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 		if err != nil {
 			return nil, err
 		}
-		return &wholeReader{newAddressReader(ctx, archive, info), offset}, nil
+		return &wholeReader{u.newAddressReader(ctx, archive, info), offset}, nil
 	}
 	r, err := u.openKept(ctx, info, offset, false)
 	if r != nil || err != nil {
 		return r, err
 	}
 	return u.openUnkept(ctx, info, offset)
+}
+
+// newAddressReader returns a reader that compares an archive with the content address of an info. If they differ, the info is no longer
+// kept: otherwise it would hide the one of the upstream cache.
+func (u *Upstream) newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) io.ReadCloser {
+	if u.fetched == nil {
+		return newAddressReader(ctx, archive, info, nil)
+	}
+	return newAddressReader(ctx, archive, info, func() {
+		if ctx.Err() == nil { // otherwise the client has left
+			u.fetched.forgetInfo(info)
+		}
+	})
 }
 
 // openWhole opens a whole archive. The reader compares only the hash of the archive.
@@ -103,7 +116,7 @@ func (u *Upstream) openKept(ctx context.Context, info *store.PathInfo, offset in
 	case err != nil:
 		return nil, err
 	}
-	return files.newReader(ctx, f, g, info, offset)
+	return files.newReader(ctx, f, g, info, offset, whole)
 }
 
 // openUnkept opens an archive that cannot be kept in a file.
@@ -176,20 +189,29 @@ func (r *growingReader) Close() error {
 	return nil
 }
 
-// newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again,
-// because a power cut may have damaged the file. If so, it is deleted.
-func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+// A keptReader reads a part of a complete file.
+type keptReader struct {
+	*openFile
+	ctx   context.Context
+	files *fetchedFiles
+}
+
+func (r *keptReader) verify() error { return r.files.keptFiles.verify(r.ctx, r.openFile) }
+
+// newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again while
+// it is read, because a power cut may have damaged the file. If so, the file is deleted.
+func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, info *store.PathInfo, offset int64, whole bool) (io.ReadCloser, error) {
 	switch {
 	case g != nil:
 		return &growingReader{ctx, g, offset}, nil
-	case offset == 0:
+	case whole:
 		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
 	}
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		f.Close()
 		return nil, err
 	}
-	return f, nil
+	return &keptReader{f, ctx, c}, nil
 }
 
 // partFiles keeps the archives whose parts clients request, if no directory for archives was given. Without the files, each part
@@ -237,7 +259,7 @@ func (p *partFiles) openFound(ctx context.Context, info *store.PathInfo) (io.Rea
 	if err != nil || f == nil && g == nil {
 		return nil, err
 	}
-	return files.newReader(ctx, f, g, info, 0)
+	return files.newReader(ctx, f, g, info, 0, true)
 }
 
 // close deletes the files.
