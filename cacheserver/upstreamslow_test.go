@@ -124,7 +124,7 @@ func TestStalledUpstream(t *testing.T) {
 		{"archives", 200_000, false, whole, nil},
 		{"small archives, compressed in transit", 10_000, true, whole, []string{"Accept-Encoding", "zstd"}},
 		{"archives, compressed in transit", 200_000, true, whole, []string{"Accept-Encoding", "zstd"}},
-		{"compressed archives", 2 << 20, true, whole, nil},
+		{"compressed archives", 1 << 20, true, whole, nil},
 		{"listings", 200_000, false, func(_ *testing.T, _ *stalledWorld, info *store.PathInfo) string {
 			return "/" + info.Path.HashPart() + ".ls"
 		}, nil},
