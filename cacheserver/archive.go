@@ -42,19 +42,16 @@ func (h *Handler) serveArchive(w *response, r *http.Request, n name) error {
 
 // lookUpArchive returns the info of the object with an archive, and its store. A store with another object under the path does
 // not have the archive.
-func (h *Handler) lookUpArchive(ctx context.Context, n name) (store.Store, *store.PathInfo, error) {
-	for _, s := range h.stores {
-		info, err := h.queryHashPart(ctx, s, n.hashPart)
-		switch {
-		case err != nil && isAbsent(err):
-			continue
-		case err != nil:
-			return nil, nil, err
-		case info.NARHash == n.hash && 0 < info.NARSize && info.NARSize <= math.MaxInt64:
-			return s, info, nil
+func (h *Handler) lookUpArchive(ctx context.Context, n name) (s store.Store, info *store.PathInfo, err error) {
+	err = h.firstStore(errNotFound, func(candidate store.Store) (err error) {
+		s = candidate
+		info, err = h.queryHashPart(ctx, s, n.hashPart)
+		if err == nil && (info.NARHash != n.hash || info.NARSize == 0 || info.NARSize > math.MaxInt64) {
+			err = store.ErrNotFound
 		}
-	}
-	return nil, nil, errNotFound
+		return err
+	})
+	return s, info, err
 }
 
 // servePlain sends an archive, or a part of it, as it is.
