@@ -27,6 +27,7 @@ type Handler struct {
 	compressed *compressedFiles
 	uploads    *uploadServer // nil if uploads are not accepted
 	upload     *Handler      // below uploadPrefix
+	forPushes  bool          // the handler is one below uploadPrefix
 }
 
 // New returns a handler that serves the stores: of each path, the first one that has it. All stores must have the same

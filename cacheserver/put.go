@@ -64,7 +64,7 @@ func (u *uploadServer) close() error {
 // forUploaders returns the handler of the cache as uploaders see it.
 func (h *Handler) forUploaders() *Handler {
 	seen := *h
-	seen.stores = []store.Store{h.uploads.target}
+	seen.stores, seen.forPushes = []store.Store{h.uploads.target}, true
 	return &seen
 }
 
@@ -196,6 +196,20 @@ func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	return true
+}
+
+// lookUpForPush is lookUp for a request for a narinfo. An uploader that asks for it does not upload a path that the store has, and
+// uploads paths that refer to it. So the path is protected from collectors like an uploaded one. A collector may have deleted it before,
+// so it is looked up again.
+func (h *Handler) lookUpForPush(r *http.Request, hashPart string) (store.Store, *store.PathInfo, error) {
+	s, info, err := h.lookUp(r.Context(), hashPart)
+	if err != nil || !h.forPushes || h.uploads.uploaders.find(r) == nil {
+		return s, info, err
+	}
+	if err := h.uploads.sessions.protect(r.Context(), info.Path); err != nil {
+		return nil, nil, err
+	}
+	return h.lookUp(r.Context(), hashPart)
 }
 
 // cutUploadPrefix returns the path of a request without the prefix for uploaders.
