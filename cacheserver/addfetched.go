@@ -68,6 +68,7 @@ func newFetchedAdder(stores []store.Store, report func(Addition)) (*fetchedAdder
 	}
 	for _, s := range stores {
 		if u, ok := store.As[*Upstream](s); ok {
+			u.keepsAll.Store(true)
 			a.upstreams = append(a.upstreams, u)
 			maps.Copy(a.keys, u.keys)
 		}

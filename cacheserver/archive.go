@@ -27,7 +27,7 @@ func (h *Handler) serveArchive(w *response, r *http.Request, n name) error {
 	if err != nil {
 		return err
 	}
-	a := &archive{store: s, info: info, keep: h.adder != nil}
+	a := &archive{store: s, info: info}
 	if err := h.sendArchive(w, r, n, a); err != nil {
 		return err
 	}
@@ -53,19 +53,16 @@ func (h *Handler) sendArchive(w *response, r *http.Request, n name, a *archive) 
 
 // lookUpArchive returns the info of the object with an archive, and its store. A store with another object under the path does
 // not have the archive.
-func (h *Handler) lookUpArchive(ctx context.Context, n name) (store.Store, *store.PathInfo, error) {
-	for _, s := range h.stores {
-		info, err := h.queryHashPart(ctx, s, n.hashPart)
-		switch {
-		case err != nil && isAbsent(err):
-			continue
-		case err != nil:
-			return nil, nil, err
-		case info.NARHash == n.hash && 0 < info.NARSize && info.NARSize <= math.MaxInt64:
-			return s, info, nil
+func (h *Handler) lookUpArchive(ctx context.Context, n name) (s store.Store, info *store.PathInfo, err error) {
+	err = h.firstStore(errNotFound, func(candidate store.Store) (err error) {
+		s = candidate
+		info, err = h.queryHashPart(ctx, s, n.hashPart)
+		if err == nil && (info.NARHash != n.hash || info.NARSize == 0 || info.NARSize > math.MaxInt64) {
+			err = store.ErrNotFound
 		}
-	}
-	return nil, nil, errNotFound
+		return err
+	})
+	return s, info, err
 }
 
 // servePlain sends an archive, or a part of it, as it is.
@@ -81,13 +78,21 @@ func (h *Handler) servePlain(w *response, r *http.Request, a *archive) error {
 	if a.info.NARSize <= maxBuffered && !partial {
 		return h.servePlainSmall(w, r, a)
 	}
-	if err := h.archives.acquire(r.Context()); err != nil {
+	// A response from a file takes little memory, and may wait for the fetch that writes the file, so it holds no place.
+	found, err := a.openFile(r.Context(), part)
+	if err != nil {
 		return err
 	}
-	defer h.archives.release()
-	w.place = h.archives
-	if err := a.open(r.Context(), part); err != nil {
-		return err
+	if !found {
+		places := h.budgets.of(a.store).archives
+		if err := places.acquire(r.Context()); err != nil {
+			return err
+		}
+		defer places.release()
+		w.place = places
+		if err := a.open(r.Context(), part); err != nil {
+			return err
+		}
 	}
 	defer a.contents.Close()
 	if whole, ok := a.contents.(*wholeReader); ok { // each part would cost the whole archive
@@ -115,10 +120,11 @@ func (h *Handler) servePlainSmall(w *response, r *http.Request, a *archive) erro
 
 // readSmall reads and verifies a small archive.
 func (h *Handler) readSmall(ctx context.Context, a *archive) ([]byte, error) {
-	if err := h.small.acquire(ctx); err != nil {
+	places := h.budgets.of(a.store).small
+	if err := places.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer h.small.release()
+	defer places.release()
 	return a.read(ctx)
 }
 
@@ -161,14 +167,13 @@ func (h *Handler) serveEncoded(w *response, r *http.Request, a *archive) error {
 	if a.info.NARSize <= maxBuffered {
 		return h.serveContent(w, r, c)
 	}
-	return h.serveLargeContent(w, r, c)
+	return h.serveLargeContent(w, r, c, a.store)
 }
 
 // An archive is an archive that is sent.
 type archive struct {
 	store    store.Store
 	info     *store.PathInfo
-	keep     bool          // in a file; see Upstream.openArchive
 	contents io.ReadCloser // from the offset on
 }
 
@@ -192,11 +197,28 @@ func (a *archive) open(ctx context.Context, part byteRange) error {
 	return err
 }
 
+// openFile opens a part of the archive in a file of an Upstream, or in a file into which the archive is being fetched. It reports false
+// for other archives, also for those whose contents must be compared with a content address.
+func (a *archive) openFile(ctx context.Context, part byteRange) (found bool, err error) {
+	u, ok := store.As[*Upstream](a.store)
+	if !ok || !a.isProved() {
+		return false, nil
+	}
+	a.contents, err = u.openKept(ctx, a.info, part.offset, part == a.whole())
+	return a.contents != nil, err
+}
+
+// isProved reports whether the hash of the archive proves that it is the right one: see [Upstream.isProved].
+func (a *archive) isProved() bool {
+	u, ok := store.As[*Upstream](a.store)
+	return !ok || u.isProved(a.info)
+}
+
 // openUpstream opens a part of the archive of an upstream cache. The cache may return another info at each query, so the reader must
 // verify the archive with the info of this request.
 func (a *archive) openUpstream(ctx context.Context, u *Upstream, part byteRange) (io.ReadCloser, error) {
 	if part == a.whole() {
-		return u.openArchive(ctx, a.info, a.keep)
+		return u.openArchive(ctx, a.info)
 	}
 	return u.openArchiveFrom(ctx, a.info, part.offset)
 }

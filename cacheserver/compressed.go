@@ -24,10 +24,13 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	if !h.isCompressed(a.info) {
 		return errNotFound
 	}
+	if !a.isProved() { // the file may have been made for another path, which has another address
+		return h.compressDirectly(w, r, a)
+	}
 	if r.Method == http.MethodHead {
 		return h.headCompressed(w, r, a)
 	}
-	f, growing, err := h.compressed.get(r.Context(), a)
+	f, growing, err := h.compressed.get(r.Context(), a, h.budgets.of(a.store).encoders)
 	if err == nil && growing != nil && isConditional(r) {
 		f, err = h.waitForFile(r.Context(), a, growing)
 		growing = nil
@@ -46,19 +49,25 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	return h.serveCompressedFile(w, r, f)
 }
 
-// compressDirectly sends a compressed archive without a file, while the disk is full. A broken download cannot be resumed.
+// compressDirectly sends a compressed archive without a file: while the disk is full, or if the contents must be compared with a content
+// address. A broken download cannot be resumed.
 func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) error {
-	if err := h.compressed.places.acquire(r.Context()); err != nil {
+	h.compressedHeader(w)
+	w.Header().Del("Accept-Ranges")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	places := h.budgets.of(a.store).encoders
+	if err := places.acquire(r.Context()); err != nil {
 		return err
 	}
-	defer h.compressed.places.release()
-	w.place = h.compressed.places
+	defer places.release()
+	w.place = places
 	if err := a.open(r.Context(), a.whole()); err != nil {
 		return err
 	}
 	defer a.contents.Close()
-	h.compressedHeader(w)
-	w.Header().Del("Accept-Ranges")
 	dst := &stoppableWriter{dst: w}
 	return a.sendCompressed(dst, dst.stop)
 }

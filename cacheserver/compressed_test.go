@@ -34,7 +34,7 @@ func addRandom(t *testing.T, s store.Store, n int) (storepath.Path, []byte) {
 
 func decompress(t *testing.T, b []byte) []byte {
 	t.Helper()
-	r, err := compression.Decode("zstd", bytes.NewReader(b), 0)
+	r, err := compression.Decode("zstd", bytes.NewReader(b), compression.MaxWindow)
 	if err != nil {
 		t.Fatal(err)
 	}

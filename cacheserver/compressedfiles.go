@@ -18,11 +18,10 @@ import (
 // compressedFiles are compressed archives in a directory.
 type compressedFiles struct{ keptFiles }
 
-// openCompressed opens a directory with compressed archives, or creates it. It deletes files that were not completed.
-func openCompressed(dir string, size int64, encoders int) (*compressedFiles, error) {
-	c := &compressedFiles{keptFiles{
-		dir: dir, max: size, places: newPlaces(encoders), temporary: ".compressing-", format: formatCompressed,
-	}}
+// openCompressed opens a directory with compressed archives, or creates it. It deletes files that were not completed. At most writers
+// archives are compressed at a time.
+func openCompressed(dir string, size int64, writers int) (*compressedFiles, error) {
+	c := &compressedFiles{keptFiles{dir: dir, max: size, writers: writers, temporary: ".compressing-", format: formatCompressed}}
 	return c, c.load(c.addFound)
 }
 
@@ -64,25 +63,32 @@ func (c *compressedFiles) addFound(e fs.DirEntry) error {
 }
 
 // get returns the compressed file of an archive, or the file into which the archive is being compressed. It starts that if no other
-// request has. The caller must close the result.
-func (c *compressedFiles) get(ctx context.Context, a *archive) (*openFile, *growingFile, error) {
-	if f, g, err := c.find(a.info.NARHash); f != nil || g != nil || err != nil {
+// request has, and holds one of the places meanwhile, also while it verifies a file. The caller must close the result.
+func (c *compressedFiles) get(ctx context.Context, a *archive, encoders *places) (*openFile, *growingFile, error) {
+	f, g, err := c.find(a.info.NARHash)
+	if g != nil || err != nil || f != nil && f.verified {
 		return f, g, err
 	}
-	if err := c.places.acquire(ctx); err != nil {
+	if f != nil {
+		f.Close() // another request may verify it before there is a place
+	}
+	if err := encoders.acquire(ctx); err != nil {
 		return nil, nil, err
 	}
 	begun := false
 	defer func() {
 		if !begun { // also if the store panics
-			c.places.release()
+			encoders.release()
 		}
 	}()
-	g, err := c.create(context.WithoutCancel(ctx), a)
+	if f, err = c.findVerified(ctx, a.info.NARHash); f != nil || err != nil {
+		return f, nil, err
+	}
+	g, err = c.create(context.WithoutCancel(ctx), a)
 	if err != nil {
 		return nil, nil, err
 	}
-	f, other, err := c.begin(a, g)
+	f, other, err := c.begin(a, g, encoders)
 	if f != nil || other != nil || err != nil {
 		g.discard()
 		a.contents.Close()
@@ -90,6 +96,26 @@ func (c *compressedFiles) get(ctx context.Context, a *archive) (*openFile, *grow
 	}
 	begun = true
 	return nil, g, nil
+}
+
+// findVerified returns the verified file of an archive. It returns nil if there is none, or if the file was damaged.
+func (c *compressedFiles) findVerified(ctx context.Context, archive nixhash.Hash) (*openFile, error) {
+	f, g, err := c.find(archive)
+	if g != nil {
+		g.close() // begin finds it again
+	}
+	if f == nil || err != nil {
+		return nil, err
+	}
+	err = c.verify(ctx, f)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, errDamaged) {
+		err = nil
+	}
+	return nil, err
 }
 
 // create opens an archive, and creates a file for the compressed archive. Before that it makes room: the other files may fill the
@@ -118,8 +144,9 @@ func (c *compressedFiles) lockAndMakeRoom(size int64) error {
 	return c.makeRoom(size)
 }
 
-// begin begins to compress an archive into g. If another request has done so, begin returns that file instead.
-func (c *compressedFiles) begin(a *archive, g *growingFile) (*openFile, *growingFile, error) {
+// begin begins to compress an archive into g, and releases the place at the end. If another request has begun to compress it, begin
+// returns that file instead.
+func (c *compressedFiles) begin(a *archive, g *growingFile, encoders *places) (*openFile, *growingFile, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	hash, size := a.info.NARHash, int64(a.info.NARSize)
@@ -129,7 +156,7 @@ func (c *compressedFiles) begin(a *archive, g *growingFile) (*openFile, *growing
 	if err := c.makeRoom(size); err != nil {
 		return nil, nil, err
 	}
-	c.start(hash, size, g, func() (keptName, error) { return g.compress(a) })
+	c.start(hash, size, g, encoders, func() (keptName, error) { return g.compress(a) })
 	return nil, nil, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+
+	"pix/store"
 )
 
 // A content is a file of the cache that is complete in memory before it is sent.
@@ -47,20 +49,20 @@ func (h *Handler) cacheControl(l lifetime) string {
 	return "public, " + string(l)
 }
 
-// serveLargeContent answers a request for a file in memory that may be large. It holds the place of an archive while the file exists.
-// Otherwise clients that do not read could fill the memory with files.
-func (h *Handler) serveLargeContent(w *response, r *http.Request, c content) error {
-	create := c.make
+// serveLargeContent answers a request for a file in memory that may be large, and is made from a store. It holds the place of an archive
+// while the file exists. Otherwise clients that do not read could fill the memory with files.
+func (h *Handler) serveLargeContent(w *response, r *http.Request, c content, from store.Store) error {
+	places, create := h.budgets.of(from).archives, c.make
 	c.make = func() ([]byte, error) {
-		if err := h.archives.acquire(r.Context()); err != nil {
+		if err := places.acquire(r.Context()); err != nil {
 			return nil, err
 		}
-		w.place = h.archives
+		w.place = places
 		return create()
 	}
 	defer func() {
 		if w.place != nil {
-			h.archives.release()
+			places.release()
 		}
 	}()
 	return h.serveContent(w, r, c)

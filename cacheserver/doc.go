@@ -27,7 +27,8 @@
 // With [Options.Uploads], the handler accepts PUT requests as Nix sends them. An archive is verified before anything else uses it,
 // and waits in package uploads until its narinfo arrives, which is compared with it. An object needs a signature by a trusted key,
 // a content address, or a trusted uploader. Nothing that a client sends is believed if it can be computed, and nothing that a store has
-// is replaced. Below /upload, only the store that gets the uploads is served.
+// is replaced. Below /upload, only the store that gets the uploads is served. Uploaded paths, and paths that an uploader finds there, are
+// protected from collectors for at least ten minutes. After that they need roots of their own.
 //
 // # Upstream caches
 //

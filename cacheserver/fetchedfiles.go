@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"pix/nixhash"
@@ -15,6 +14,7 @@ import (
 // fetchedFiles are archives in a directory, under the names of their hashes. A file is complete when its hash was verified.
 type fetchedFiles struct {
 	keptFiles
+	places    *places // for fetches
 	storeDir  storepath.Dir
 	infos     map[string]*fetchedInfo // by hash part; keptFiles.mu protects it
 	hashParts map[nixhash.Hash]string // of the path whose info is kept, by archive
@@ -25,8 +25,8 @@ type fetchedFiles struct {
 // openFetched opens a directory with fetched archives, or creates it. It deletes files that were not completed.
 func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
 	c := &fetchedFiles{
-		keptFiles: keptFiles{dir: dir, max: size, places: newPlaces(fetches), temporary: ".fetching-", format: formatFetched},
-		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
+		keptFiles: keptFiles{dir: dir, max: size, writers: fetches, temporary: ".fetching-", format: formatFetched},
+		places:    newPlaces(fetches), storeDir: storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
 	}
 	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
 	if err := c.load(c.addFound); err != nil {
@@ -64,16 +64,6 @@ func (c *fetchedFiles) addFound(e fs.DirEntry) error {
 	}
 	c.add(fetchedName(hash, info.Size()), lastUse(info))
 	return nil
-}
-
-// remove deletes a file that is damaged.
-func (c *fetchedFiles) remove(hash nixhash.Hash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f := c.files[hash]; f != nil {
-		os.Remove(c.path(f.keptName)) // otherwise the next fetch replaces it
-		c.forget(f)
-	}
 }
 
 // An openFunc returns the store from which archives are fetched.
@@ -127,7 +117,7 @@ func (c *fetchedFiles) begin(src openFunc, info *store.PathInfo) (f *openFile, g
 		cancel()
 		return nil, nil, false, err
 	}
-	c.start(info.NARHash, size, g, func() (keptName, error) {
+	c.start(info.NARHash, size, g, c.places, func() (keptName, error) {
 		if err := g.fetch(ctx, src, info); err != nil {
 			return keptName{}, upstreamError(err)
 		}
@@ -148,7 +138,7 @@ func (g *growingFile) fetch(ctx context.Context, open openFunc, info *store.Path
 		return err
 	}
 	if mayHaveAddress(info) && !isArchiveAddress(info) { // otherwise a wrong info would be kept with the archive
-		archive = newAddressReader(ctx, archive, info)
+		archive = newAddressReader(ctx, archive, info, nil)
 	}
 	defer archive.Close()
 	_, err = io.Copy(g, archive)

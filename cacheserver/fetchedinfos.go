@@ -62,6 +62,15 @@ func (c *fetchedFiles) removeInfo(archive nixhash.Hash) {
 	}
 }
 
+// forgetInfo deletes the info of a path if it is kept with the archive of this info. The archive remains, because other paths may have it.
+func (c *fetchedFiles) forgetInfo(info *store.PathInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hashParts[info.NARHash] == info.Path.HashPart() {
+		c.removeInfo(info.NARHash)
+	}
+}
+
 // removeOrphans deletes the infos of archives that are not there.
 func (c *fetchedFiles) removeOrphans() {
 	c.mu.Lock()

@@ -25,11 +25,12 @@ func (h *Handler) serveFiles(w *response, r *http.Request, n name) error {
 	if err != nil {
 		return err
 	}
-	if err := h.archives.acquire(r.Context()); err != nil { // a listing may be large, so no request waits that has one
+	places := h.budgets.of(s).archives
+	if err := places.acquire(r.Context()); err != nil { // a listing may be large, so no request waits that has one
 		return err
 	}
-	defer h.archives.release()
-	w.place = h.archives
+	defer places.release()
+	w.place = places
 	root, err := h.listing(r.Context(), s, info)
 	if err != nil {
 		return err

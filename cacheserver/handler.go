@@ -23,13 +23,12 @@ type Handler struct {
 	found      *foundPaths
 	texts      *narInfoTexts
 
-	archives   *places // archives that are sent while they are read
-	small      *places // archives that are read before they are sent
-	work       *places // listings that are computed
+	budgets    *budgets
 	compressed *compressedFiles
 	uploads    *uploadServer // nil if uploads are not accepted
 	upload     *Handler      // below uploadPrefix
 	adder      *fetchedAdder // nil if fetched paths are not added to a store
+	forPushes  bool          // the handler is one below uploadPrefix
 }
 
 // New returns a handler that serves the stores: of each path, the first one that has it. All stores must have the same
@@ -51,10 +50,9 @@ func New(stores []store.Store, opts *Options) (*Handler, error) {
 	if h.readTokens, err = newTokenSet(h.opts.ReadTokens); err != nil {
 		return nil, err
 	}
-	h.small = newPlaces(smallReads)
-	h.archives, h.work = newPlaces(h.opts.MaxArchives), newPlaces(2*h.opts.MaxEncoders)
+	h.budgets = newBudgets(stores, &h.opts)
 	if h.opts.Compress && h.opts.CompressedDir != "" {
-		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders); err != nil {
+		if h.compressed, err = openCompressed(h.opts.CompressedDir, h.opts.CompressedSize, h.opts.MaxEncoders*h.budgets.count()); err != nil {
 			return nil, err
 		}
 	}

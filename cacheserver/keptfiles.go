@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"pix/internal/contextio"
 	"pix/internal/parallel"
 	"pix/nixhash"
 )
@@ -26,7 +28,7 @@ type keptFiles struct {
 	temporary string                // prefix of the names of files that are not complete
 	format    func(keptName) string // returns the final name of a file
 	deleted   func(*keptFile)       // called with mu held after a file was deleted; may be nil
-	places    *places               // for files that are being written
+	writers   int                   // maximum number of files that are being written
 	writing   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -39,7 +41,8 @@ type keptFiles struct {
 // A keptFile is a complete file.
 type keptFile struct {
 	keptName
-	used time.Time
+	used     time.Time
+	verified bool // this process has written the file, or has compared it with its hash
 }
 
 // A keptName identifies a complete file: by the hash of the archive, and the hash and the size of the file.
@@ -54,7 +57,8 @@ func (n keptName) etag() string { return `"` + n.file.Nix32() + `"` }
 // An openFile is an open complete file.
 type openFile struct {
 	*os.File
-	name keptName
+	name     keptName
+	verified bool // as in keptFile, when the file was opened
 }
 
 // load opens the directory, or creates it. It deletes files that were not completed, and calls add for all others.
@@ -85,13 +89,13 @@ func (k *keptFiles) load(add func(fs.DirEntry) error) error {
 // path returns the path of a complete file.
 func (k *keptFiles) path(n keptName) string { return filepath.Join(k.dir, k.format(n)) }
 
-// largest returns the maximum size of an archive for which a file is written. If such files are written in all places, the directory
-// still has space for one more.
-func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(cap(k.places.taken)+1) }
+// largest returns the maximum size of an archive for which a file is written. If all writers write such files, the directory still has
+// space for one more.
+func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(k.writers+1) }
 
 // add adds a complete file. k.mu is held.
 func (k *keptFiles) add(n keptName, used time.Time) {
-	k.files[n.archive] = &keptFile{n, used}
+	k.files[n.archive] = &keptFile{keptName: n, used: used}
 	k.size += spaceOf(n.size)
 }
 
@@ -177,7 +181,7 @@ func (k *keptFiles) findLocked(archive nixhash.Hash) (*openFile, *growingFile, e
 		known.used = now
 		os.Chtimes(f.Name(), now, now) // the order after a restart; without it only other files are deleted
 	}
-	return &openFile{f, known.keptName}, nil, nil
+	return &openFile{f, known.keptName, known.verified}, nil, nil
 }
 
 // createTemp creates a file under a temporary name, with disk space for size bytes. cancel ends the function that will write it. The
@@ -210,14 +214,14 @@ func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// start calls write on another goroutine, and then makes the file visible. The caller has acquired a place, which start
+// start calls write on another goroutine, and then makes the file visible. The caller has acquired one of the places, which start
 // releases afterwards, and has made room for size bytes, the size of the archive. k.mu is held.
-func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, write func() (keptName, error)) {
+func (k *keptFiles) start(archive nixhash.Hash, size int64, g *growingFile, places *places, write func() (keptName, error)) {
 	k.growing[archive] = g
 	k.size += spaceOf(size)
 	k.writing.Go(func() {
 		defer g.close()
-		defer k.places.release()
+		defer places.release()
 		defer g.cancel()
 		var name keptName
 		err := new(parallel.Guard).Call(func() (err error) { // a panic of a store ends the requests, and not the program
@@ -242,7 +246,45 @@ func (k *keptFiles) publish(temporary string, name keptName, err error) error {
 		return err
 	}
 	k.add(name, time.Now())
+	k.files[name.archive].verified = true
 	return nil
+}
+
+// verify compares an open file with the hash in its name, unless it is verified. A file of another process may have been damaged by a
+// power cut. verify deletes such a file, and returns errDamaged.
+func (k *keptFiles) verify(ctx context.Context, f *openFile) error {
+	if f.verified {
+		return nil
+	}
+	hasher := nixhash.SHA256.New()
+	contents := io.NewSectionReader(f.File, 0, f.name.size+1) // one more, because a longer file is another one
+	if _, err := io.Copy(hasher, contextio.NewReader(ctx, contents)); err != nil {
+		return err
+	}
+	if nixhash.FromHash(nixhash.SHA256, hasher) != f.name.file {
+		k.remove(f.name.archive)
+		return errDamaged
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f.verified = true
+	if known := k.files[f.name.archive]; known != nil && known.keptName == f.name {
+		known.verified = true
+	}
+	return nil
+}
+
+// errDamaged is the error of a file that does not have the hash in its name.
+var errDamaged = errors.New("a kept file was damaged, and is deleted")
+
+// remove deletes the file of an archive, which is damaged.
+func (k *keptFiles) remove(archive nixhash.Hash) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.files[archive]; f != nil {
+		os.Remove(k.path(f.keptName)) // otherwise the next writer replaces it
+		k.forget(f)
+	}
 }
 
 // errClosed is the error of requests after [Handler.Close] or [Upstream.Close].

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"pix/store"
 )
 
 // places limits how many requests do something at a time.
@@ -18,8 +20,51 @@ type places struct {
 
 func newPlaces(n int) *places { return &places{taken: make(chan struct{}, n)} }
 
+// A budget has the places of the requests that read from one store. The stores of this machine share one, and each [Upstream] has its
+// own: requests that wait for a slow upstream cache must not take the places of others.
+type budget struct {
+	archives *places // archives that are sent while they are read
+	small    *places // archives that are read before they are sent
+	work     *places // listings that are computed
+	encoders *places // archives that are compressed
+}
+
 // smallReads is how many small archives are read at a time. None waits for a client.
 const smallReads = 16
+
+func newBudget(opts *Options) *budget {
+	return &budget{
+		archives: newPlaces(opts.MaxArchives), small: newPlaces(smallReads),
+		work: newPlaces(2 * opts.MaxEncoders), encoders: newPlaces(opts.MaxEncoders),
+	}
+}
+
+// budgets are the budgets of the stores of a handler.
+type budgets struct {
+	local     *budget
+	upstreams map[*Upstream]*budget
+}
+
+func newBudgets(stores []store.Store, opts *Options) *budgets {
+	all := &budgets{local: newBudget(opts), upstreams: make(map[*Upstream]*budget)}
+	for _, s := range stores {
+		if u, ok := store.As[*Upstream](s); ok {
+			all.upstreams[u] = newBudget(opts)
+		}
+	}
+	return all
+}
+
+// of returns the budget of a store.
+func (all *budgets) of(s store.Store) *budget {
+	if u, ok := store.As[*Upstream](s); ok {
+		return all.upstreams[u]
+	}
+	return all.local
+}
+
+// count returns the number of budgets.
+func (all *budgets) count() int { return 1 + len(all.upstreams) }
 
 // maxWait is how long a request waits for a place. It is less than the timeout of clients.
 const maxWait = 45 * time.Second

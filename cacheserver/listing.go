@@ -27,15 +27,16 @@ func (h *Handler) serveListing(w *response, r *http.Request, n name) error {
 		}
 		return text, nil
 	}
-	return h.serveLargeContent(w, r, c)
+	return h.serveLargeContent(w, r, c, s)
 }
 
 // listing returns the files in an object. It is computed for each request, so few are computed at a time.
 func (h *Handler) listing(ctx context.Context, s store.Store, info *store.PathInfo) (*nar.Listing, error) {
-	if err := h.work.acquire(ctx); err != nil {
+	places := h.budgets.of(s).work
+	if err := places.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer h.work.release()
+	defer places.release()
 	listing, err := store.Listing(ctx, s, info.Path)
 	if err != nil || hasOffsets(listing) {
 		return listing, err

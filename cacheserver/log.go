@@ -44,14 +44,12 @@ func (h *Handler) serveLog(w http.ResponseWriter, r *http.Request, n name) error
 const plainText = "text/plain; charset=utf-8"
 
 // buildLog returns the log of a derivation from the first store that has it.
-func (h *Handler) buildLog(ctx context.Context, drv storepath.Path) (io.ReadCloser, error) {
-	for _, s := range h.stores {
-		log, err := store.BuildLog(ctx, s, drv)
-		if err == nil || !isAbsent(err) {
-			return log, err
-		}
-	}
-	return nil, errNotFound
+func (h *Handler) buildLog(ctx context.Context, drv storepath.Path) (log io.ReadCloser, err error) {
+	err = h.firstStore(errNotFound, func(s store.Store) (err error) {
+		log, err = store.BuildLog(ctx, s, drv)
+		return err
+	})
+	return log, err
 }
 
 // isAbsent reports whether an error of a store says that it does not have something.

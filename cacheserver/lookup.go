@@ -1,7 +1,9 @@
 package cacheserver
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 
 	"pix/store"
@@ -10,14 +12,31 @@ import (
 
 // lookUp returns the info of the path with a hash part, and the first store that has it. The error is [store.ErrNotFound] if
 // no store has it.
-func (h *Handler) lookUp(ctx context.Context, hashPart string) (store.Store, *store.PathInfo, error) {
+func (h *Handler) lookUp(ctx context.Context, hashPart string) (s store.Store, info *store.PathInfo, err error) {
+	err = h.firstStore(&store.NotFoundError{}, func(candidate store.Store) (err error) {
+		s = candidate
+		info, err = h.queryHashPart(ctx, s, hashPart)
+		return err
+	})
+	return s, info, err
+}
+
+// firstStore calls query for one store after the other until one has what the query asks for. An upstream cache that fails does not keep
+// the query from the next stores. If no store has it, the error is the one of the first such upstream cache, or absent: a client must
+// not take a failure for an absence, which it may remember for an hour.
+func (h *Handler) firstStore(absent error, query func(store.Store) error) error {
+	var failed error
 	for _, s := range h.stores {
-		info, err := h.queryHashPart(ctx, s, hashPart)
-		if err == nil || !isAbsent(err) {
-			return s, info, err
+		err := query(s)
+		switch {
+		case err != nil && isAbsent(err):
+		case errors.As(err, new(*UpstreamError)):
+			failed = cmp.Or(failed, err)
+		default:
+			return err
 		}
 	}
-	return nil, nil, &store.NotFoundError{}
+	return cmp.Or(failed, absent)
 }
 
 // queryHashPart returns the info of the path of one store with a hash part. If a path with the hash part was found before, it is

@@ -9,7 +9,7 @@ import (
 
 // serveNarInfo answers a request for a narinfo.
 func (h *Handler) serveNarInfo(w http.ResponseWriter, r *http.Request, n name) error {
-	s, info, err := h.lookUp(r.Context(), n.hashPart)
+	s, info, err := h.lookUpForPush(r, n.hashPart)
 	if err != nil {
 		return err
 	}

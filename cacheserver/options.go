@@ -41,13 +41,15 @@ type Options struct {
 	// time are deleted. 0 means 10 GiB.
 	CompressedSize int64
 
-	// MaxEncoders is the maximum number of large archives that are compressed at a time. Twice as many listings are computed.
-	// An encoder uses about 30 MB. 0 is half of the number of processors, and at most 4.
+	// MaxEncoders is the maximum number of large archives that are compressed at a time: of the stores of this machine together, and
+	// of each Upstream. Twice as many listings are computed. An encoder uses about 30 MB. 0 is half of the number of processors, and
+	// at most 4.
 	MaxEncoders int
 
 	// MaxArchives is the maximum number of archives that are sent while they are read from stores, of listings, and of files and
-	// directories for browsers. Each uses about 1 MB, or more if the object has very many files. Further requests wait. Archives
-	// up to 64 KiB do not count, and files in CompressedDir. 0 means 24.
+	// directories for browsers: of the stores of this machine together, and of each Upstream. Each uses about 1 MB, or more if the
+	// object has very many files. Further requests wait. Archives up to 64 KiB do not count, files in CompressedDir, and files of an
+	// Upstream. 0 means 24.
 	MaxArchives int
 
 	// StallTimeout is the time in which a client must receive 256 KiB of a response, or the rest of it. It is a quarter of that

@@ -64,7 +64,7 @@ func (u *uploadServer) close() error {
 // forUploaders returns the handler of the cache as uploaders see it.
 func (h *Handler) forUploaders() *Handler {
 	seen := *h
-	seen.stores = []store.Store{h.uploads.target}
+	seen.stores, seen.forPushes = []store.Store{h.uploads.target}, true
 	return &seen
 }
 
@@ -164,20 +164,20 @@ func (p *upload) putArchive(ctx context.Context) (created bool, err error) {
 	if coding := p.r.Header.Get("Content-Encoding"); coding != "" {
 		return false, &statusError{http.StatusUnsupportedMediaType, "archives are uploaded without Content-Encoding"}
 	}
-	return true, p.spool.Receive(ctx, p.sender(), name, p.r.ContentLength, p.open(-1))
+	return true, p.spool.Receive(ctx, senderOf(p.by, p.r), name, p.r.ContentLength, p.open(-1))
 }
 
-// sender returns the client to whose quota an archive counts. All clients without a token are one uploader, so each network
-// address has a quota of its own.
-func (p *upload) sender() uploads.Sender {
-	by := uploads.Sender{Uploader: p.by.Name}
-	if p.by.Token == "" {
-		by.Client = clientaddr.ParseNetwork(p.r.RemoteAddr).String()
+// senderOf returns the client to whose quota an archive counts that an uploader sends. All clients without a token are one uploader,
+// so each network address has a quota of its own.
+func senderOf(by *Uploader, r *http.Request) uploads.Sender {
+	sender := uploads.Sender{Uploader: by.Name}
+	if by.Token == "" {
+		sender.Client = clientaddr.ParseNetwork(r.RemoteAddr).String()
 	}
-	return by
+	return sender
 }
 
-// headUploaded answers a HEAD request of an uploader for an archive in the spool. It reports false if there is none.
+// headUploaded answers a HEAD request for an archive in the spool that the same client has sent. It reports false if there is none.
 func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
 	name, ok := spoolName(n)
 	if !ok || h.uploads == nil || r.Method != http.MethodHead {
@@ -187,7 +187,7 @@ func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
 	if by == nil {
 		return false
 	}
-	size, ok := h.uploads.spool.Promise(by.Name, name)
+	size, ok := h.uploads.spool.Promise(senderOf(by, r), name)
 	if !ok {
 		return false
 	}
@@ -196,6 +196,20 @@ func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	return true
+}
+
+// lookUpForPush is lookUp for a request for a narinfo. An uploader that asks for it does not upload a path that the store has, and
+// uploads paths that refer to it. So the path is protected from collectors like an uploaded one. A collector may have deleted it before,
+// so it is looked up again.
+func (h *Handler) lookUpForPush(r *http.Request, hashPart string) (store.Store, *store.PathInfo, error) {
+	s, info, err := h.lookUp(r.Context(), hashPart)
+	if err != nil || !h.forPushes || h.uploads.uploaders.find(r) == nil {
+		return s, info, err
+	}
+	if err := h.uploads.sessions.protect(r.Context(), info.Path); err != nil {
+		return nil, nil, err
+	}
+	return h.lookUp(r.Context(), hashPart)
 }
 
 // cutUploadPrefix returns the path of a request without the prefix for uploaders.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pix/cacheserver"
 	"pix/narinfo"
@@ -250,5 +252,52 @@ func TestPushFromTwoAddresses(t *testing.T) {
 	})
 	if status, text := newPushed(t, "x", fileArchive("x"), nil, key).push(t, moving, ""); status != http.StatusCreated {
 		t.Errorf("%d, %s", status, text)
+	}
+}
+
+// A HEAD request prolongs an archive only for the client that has sent it. A request without a token from another address neither finds
+// nor prolongs it, also if clients without a token may upload.
+func TestProlongedUploads(t *testing.T) {
+	archive := fileArchive("contents")
+	target := "/nar/" + nixhash.Sum(nixhash.SHA256, archive).Nix32() + ".nar"
+	const owner, stranger = "192.0.2.1:1", "192.0.2.2:1"
+	for _, test := range []struct {
+		name, token, headToken, from string
+		kept                         bool
+	}{
+		{"the same address", "", "", "192.0.2.1:2", true},
+		{"another address", "", "", stranger, false},
+		{"an uploader, asking for the archive of a client without a token", "", testToken, owner, false},
+		{"the same token from another address", testToken, testToken, stranger, true},
+		{"no token, asking for the archive of an uploader", testToken, "", owner, false},
+		{"another uploader", testToken, trustedToken, owner, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHandler(t, &cacheserver.Options{StallTimeout: -1, Uploads: &cacheserver.UploadOptions{
+				Uploaders: []cacheserver.Uploader{{Name: "anyone"}, {Name: "me", Token: testToken}, {Name: "trusted", Token: trustedToken}},
+				Dir:       t.TempDir(), Expiry: time.Hour,
+			}}, memstore.New(nil))
+			request := func(method, token, from string, body []byte) int {
+				r := httptest.NewRequest(method, target, bytes.NewReader(body))
+				r.RemoteAddr = from
+				if token != "" {
+					r.SetBasicAuth("nix", token)
+				}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				return w.Code
+			}
+			if status := request(http.MethodPut, test.token, owner, archive); status != http.StatusCreated {
+				t.Fatalf("%s: uploading: %d", test.name, status)
+			}
+			time.Sleep(40 * time.Minute)
+			if status := request(http.MethodHead, test.headToken, test.from, nil); (status == http.StatusOK) != test.kept {
+				t.Errorf("%s: HEAD after 40 minutes: %d", test.name, status)
+			}
+			time.Sleep(40 * time.Minute)
+			if status := request(http.MethodHead, test.token, owner, nil); (status == http.StatusOK) != test.kept {
+				t.Errorf("%s: HEAD of the owner after 80 minutes: %d", test.name, status)
+			}
+		})
 	}
 }

@@ -88,6 +88,14 @@ type pushed struct {
 // newPushed returns an object, signed by the keys.
 func newPushed(t *testing.T, name string, archive []byte, references []storepath.Path, keys ...signature.SecretKey) *pushed {
 	t.Helper()
+	info := newSigned(t, name, archive, references, keys...)
+	file := encode(t, "xz", archive)
+	return &pushed{narinfo.New(info, "xz", nixhash.Sum(nixhash.SHA256, file), uint64(len(file))), file}
+}
+
+// newSigned returns the info of an object, signed by the keys.
+func newSigned(t *testing.T, name string, archive []byte, references []storepath.Path, keys ...signature.SecretKey) *store.PathInfo {
+	t.Helper()
 	path, err := storepath.DefaultDir.Parse("/nix/store/" + nixhash.Sum(nixhash.SHA256, []byte(name)).Nix32()[:storepath.HashPartLen] + "-" + name)
 	if err != nil {
 		t.Fatal(err)
@@ -96,8 +104,7 @@ func newPushed(t *testing.T, name string, archive []byte, references []storepath
 	if err := info.Sign(keys...); err != nil {
 		t.Fatal(err)
 	}
-	file := encode(t, "xz", archive)
-	return &pushed{narinfo.New(info, "xz", nixhash.Sum(nixhash.SHA256, file), uint64(len(file))), file}
+	return info
 }
 
 // putArchive uploads the archive.

@@ -53,6 +53,9 @@ func (p *upload) putNarInfo(ctx context.Context) (created bool, err error) {
 	}
 	defer unlock()
 	archive := p.findArchive(n)
+	if err := p.sessions.protect(ctx, n.Path); err != nil { // also if the store has it: paths that refer to it are uploaded next
+		return false, err
+	}
 	known, err := p.putKnown(ctx, n)
 	if !known && err == nil {
 		err = p.putNew(ctx, n, archive)

@@ -38,21 +38,20 @@ func (h *Handler) serveRealisation(w http.ResponseWriter, r *http.Request, n nam
 
 // realisation returns the path of an output. A store keeps the realisations of outputs that were deleted. These are absent, because
 // a client would ask for the output.
-func (h *Handler) realisation(ctx context.Context, id store.DrvOutput) (*store.KeyedRealisation, error) {
-	for _, s := range h.stores {
+func (h *Handler) realisation(ctx context.Context, id store.DrvOutput) (found *store.KeyedRealisation, err error) {
+	err = h.firstStore(errNotFound, func(s store.Store) error {
 		r, err := store.QueryRealisation(ctx, s, id)
-		if err == nil {
-			var info *store.PathInfo
-			if info, err = s.QueryPathInfo(ctx, r.OutPath); err == nil {
-				found := &store.KeyedRealisation{ID: id, Realisation: *r}
-				return found, h.signRealisation(found, info)
-			}
+		if err != nil {
+			return err
 		}
-		if !isAbsent(err) {
-			return nil, err
+		info, err := s.QueryPathInfo(ctx, r.OutPath)
+		if err != nil {
+			return err
 		}
-	}
-	return nil, errNotFound
+		found = &store.KeyedRealisation{ID: id, Realisation: *r}
+		return h.signRealisation(found, info)
+	})
+	return found, err
 }
 
 // signRealisation adds the signatures of the server's keys if a store built the output itself, or if one of the trusted keys has

@@ -2,10 +2,12 @@ package cacheserver
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"pix/store"
+	"pix/storepath"
 )
 
 // keepUploads is the time for which an uploaded path is protected from collectors, so that the paths that refer to it can be
@@ -52,6 +54,23 @@ func (all *sessions) acquire(ctx context.Context) (s store.Store, end func(), er
 	current := all.current
 	current.users++
 	return current.store, func() { all.release(current) }, nil
+}
+
+// protect makes a path of the store a temporary root of a session. Without temporary roots in the store it does nothing.
+func (all *sessions) protect(ctx context.Context, path storepath.Path) error {
+	s, end, err := all.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	temp, ok := store.As[store.TempRooter](s)
+	if !ok {
+		return nil
+	}
+	if err := temp.AddTempRoot(ctx, path); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // start makes a session the current one. The caller has locked all.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"pix/internal/unsupported"
 	"pix/nar"
@@ -44,6 +45,9 @@ type Upstream struct {
 	keys    signature.KeySet
 	fetched *fetchedFiles // nil if no archives are kept
 	parts   partFiles     // used if fetched is nil
+
+	// keepsAll says that whole archives are kept in files, too, if fetched is nil. A handler with AddFetched sets it.
+	keepsAll atomic.Bool
 }
 
 var (
@@ -112,12 +116,12 @@ func (u *Upstream) IsValidPath(ctx context.Context, path storepath.Path) (bool, 
 
 // QueryValidPaths implements [store.Store].
 func (u *Upstream) QueryValidPaths(ctx context.Context, paths []storepath.Path, substitute bool) ([]storepath.Path, error) {
-	src, err := u.src.get(ctx)
+	var found []storepath.Path
+	err := u.src.query(ctx, func(ctx context.Context, src store.Store) (err error) {
+		found, err = src.QueryValidPaths(ctx, paths, substitute)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	found, err := src.QueryValidPaths(ctx, paths, substitute)
-	if err = u.src.answered(ctx, err); err != nil {
 		return nil, err
 	}
 	valid := found[:0]
@@ -138,12 +142,12 @@ func (u *Upstream) QueryPathInfo(ctx context.Context, path storepath.Path) (*sto
 	if info := u.keptInfo(path.HashPart()); info != nil && info.Path == path {
 		return info, nil
 	}
-	src, err := u.src.get(ctx)
+	var info *store.PathInfo
+	err := u.src.query(ctx, func(ctx context.Context, src store.Store) (err error) {
+		info, err = src.QueryPathInfo(ctx, path)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	info, err := src.QueryPathInfo(ctx, path)
-	if err = u.src.answered(ctx, err); err != nil {
 		return nil, err
 	}
 	if !u.isTrusted(info) {
@@ -176,26 +180,25 @@ func (u *Upstream) keptInfo(hashPart string) *store.PathInfo {
 }
 
 // QueryPathFromHashPart implements [store.HashPartQuerier].
-func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (storepath.Path, error) {
+func (u *Upstream) QueryPathFromHashPart(ctx context.Context, hashPart string) (path storepath.Path, err error) {
 	if info := u.keptInfo(hashPart); info != nil {
 		return info.Path, nil
 	}
-	src, err := u.src.get(ctx)
-	if err != nil {
-		return "", err
-	}
-	path, err := store.PathFromHashPart(ctx, src, hashPart)
-	return path, u.src.answered(ctx, err)
+	err = u.src.query(ctx, func(ctx context.Context, src store.Store) (err error) {
+		path, err = store.PathFromHashPart(ctx, src, hashPart)
+		return err
+	})
+	return path, err
 }
 
 // QueryRealisation returns a realisation that a trusted key has signed.
 func (u *Upstream) QueryRealisation(ctx context.Context, output store.DrvOutput) (*store.Realisation, error) {
-	src, err := u.src.get(ctx)
+	var r *store.Realisation
+	err := u.src.query(ctx, func(ctx context.Context, src store.Store) (err error) {
+		r, err = store.QueryRealisation(ctx, src, output)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	r, err := store.QueryRealisation(ctx, src, output)
-	if err = u.src.answered(ctx, err); err != nil {
 		return nil, err
 	}
 	fingerprint, err := realisationFingerprint(&store.KeyedRealisation{ID: output, Realisation: *r})

@@ -54,11 +54,11 @@ func (s *slowStore) NARFromPath(ctx context.Context, path storepath.Path) (io.Re
 // addSigned adds an object that the keys have signed.
 func addSigned(t *testing.T, s store.Store, name string, archive []byte, keys ...signature.SecretKey) *store.PathInfo {
 	t.Helper()
-	info := newPushed(t, name, archive, nil, keys...).n.PathInfo
-	if err := store.AddNAR(t.Context(), s, &info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
+	info := newSigned(t, name, archive, nil, keys...)
+	if err := store.AddNAR(t.Context(), s, info, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
 		t.Fatal(err)
 	}
-	return &info
+	return info
 }
 
 // newUpstream returns an upstream of a store.

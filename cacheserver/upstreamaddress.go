@@ -41,14 +41,16 @@ func isArchiveAddress(info *store.PathInfo) bool {
 type addressReader struct {
 	io.ReadCloser
 	checked *io.PipeWriter
+	wrong   func()        // called if the contents have another address
 	done    chan struct{} // closed when the goroutine has ended
 	result  error         // of the goroutine
 	err     error         // of the last Read
 }
 
-func newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) *addressReader {
+// newAddressReader returns a reader of an archive. wrong is called if the contents have another address, and may be nil.
+func newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo, wrong func()) *addressReader {
 	pr, pw := io.Pipe()
-	r := &addressReader{ReadCloser: archive, checked: pw, done: make(chan struct{})}
+	r := &addressReader{ReadCloser: archive, checked: pw, wrong: wrong, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		r.result = checkAddress(ctx, info, pr)
@@ -64,17 +66,25 @@ func (r *addressReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	if n > 0 { // otherwise Write would wait for a read
 		if _, failed := r.checked.Write(p[:n]); failed != nil {
-			n, err = 0, &UpstreamError{failed}
+			n, err = 0, r.fail(failed)
 		}
 	}
 	if err == io.EOF {
 		r.checked.Close()
 		if <-r.done; r.result != nil {
-			n, err = 0, &UpstreamError{r.result}
+			n, err = 0, r.fail(r.result)
 		}
 	}
 	r.err = err
 	return n, err
+}
+
+// fail returns the error for a result of the goroutine.
+func (r *addressReader) fail(err error) error {
+	if r.wrong != nil {
+		r.wrong()
+	}
+	return &UpstreamError{err}
 }
 
 // Close waits for the goroutine.

@@ -19,7 +19,7 @@ func (u *Upstream) NARFromPath(ctx context.Context, path storepath.Path) (io.Rea
 	if err != nil {
 		return nil, err
 	}
-	return u.openArchive(ctx, info, false)
+	return u.openArchive(ctx, info)
 }
 
 // NARFromOffset implements [store.NAROffsetReader]. It fetches the whole archive if there is no file with it. The bytes are not
@@ -32,18 +32,18 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 	return u.openArchiveFrom(ctx, info, offset)
 }
 
-// openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one. With keep, the
-// archive is also kept in a file if no directory for archives was given.
-func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo, keep bool) (io.ReadCloser, error) {
-	archive, err := u.openWhole(ctx, info, keep)
-	if err != nil || u.needsNoAddress(info) {
+// openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one.
+func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+	archive, err := u.openWhole(ctx, info)
+	if err != nil || u.isProved(info) {
 		return archive, err
 	}
-	return newAddressReader(ctx, archive, info), nil
+	return u.newAddressReader(ctx, archive, info), nil
 }
 
-// needsNoAddress reports whether the hash of an archive is enough to trust it. Otherwise the content address must be computed.
-func (u *Upstream) needsNoAddress(info *store.PathInfo) bool {
+// isProved reports whether the hash of the archive proves that it is the archive of a trusted info. Otherwise the contents must be
+// compared with the content address.
+func (u *Upstream) isProved(info *store.PathInfo) bool {
 	return isArchiveAddress(info) || u.isSigned(info)
 }
 
@@ -52,15 +52,44 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 	if offset < 0 || uint64(offset) > info.NARSize {
 		return nil, nar.ErrOffset
 	}
-	if !u.needsNoAddress(info) {
+	if !u.isProved(info) {
 		// A file may have been fetched for another path, which has another address.
-		archive, err := u.openWhole(ctx, info, false)
+		archive, err := u.openWhole(ctx, info)
 		if err != nil {
 			return nil, err
 		}
-		return &wholeReader{newAddressReader(ctx, archive, info), offset}, nil
+		return &wholeReader{u.newAddressReader(ctx, archive, info), offset}, nil
 	}
-	return u.openKept(ctx, u.files(), info, offset)
+	r, err := u.openKept(ctx, info, offset, false)
+	if r != nil || err != nil {
+		return r, err
+	}
+	return u.openUnkept(ctx, info, offset)
+}
+
+// newAddressReader returns a reader that compares an archive with the content address of an info. If they differ, the info is no longer
+// kept: otherwise it would hide the one of the upstream cache.
+func (u *Upstream) newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) io.ReadCloser {
+	if u.fetched == nil {
+		return newAddressReader(ctx, archive, info, nil)
+	}
+	return newAddressReader(ctx, archive, info, func() {
+		if ctx.Err() == nil { // otherwise the client has left
+			u.fetched.forgetInfo(info)
+		}
+	})
+}
+
+// openWhole opens a whole archive. The reader compares only the hash of the archive.
+func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
+	r, err := u.openKept(ctx, info, 0, true)
+	switch {
+	case r != nil || err != nil:
+		return r, err
+	case u.fetched == nil && info.NARSize <= u.parts.largest():
+		return u.passThrough(ctx, info)
+	}
+	return u.openUnkept(ctx, info, 0)
 }
 
 // files returns the files with archives, or nil if their directory cannot be created.
@@ -69,14 +98,6 @@ func (u *Upstream) files() *fetchedFiles {
 		return u.fetched
 	}
 	return u.parts.open()
-}
-
-// openWhole opens a whole archive; see openArchive. The reader compares only the hash of the archive.
-func (u *Upstream) openWhole(ctx context.Context, info *store.PathInfo, keep bool) (io.ReadCloser, error) {
-	if u.fetched != nil || keep {
-		return u.openKept(ctx, u.files(), info, 0)
-	}
-	return u.parts.openWhole(ctx, u, info)
 }
 
 // largestKept returns the maximum size of an archive that is kept in a file.
@@ -104,11 +125,11 @@ func (u *Upstream) openVerified(ctx context.Context, info *store.PathInfo) (io.R
 			return nil, err
 		}
 	}
-	archive, err := files.newReader(ctx, f, g, info, 0)
-	if err != nil || u.needsNoAddress(info) {
+	archive, err := files.newReader(ctx, f, g, info, 0, true)
+	if err != nil || u.isProved(info) {
 		return archive, err
 	}
-	return newAddressReader(ctx, archive, info), nil
+	return u.newAddressReader(ctx, archive, info), nil
 }
 
 // errNoFiles is the error if there is no directory for archives.
@@ -118,19 +139,24 @@ var errNoFiles = errors.New("there is no directory for fetched archives")
 // wrong. A part whose verification has not ended must not be sent completely.
 type unverified interface{ verify() error }
 
-// openKept opens an archive at an offset. It fetches the archive if there is no file with it.
-func (u *Upstream) openKept(ctx context.Context, files *fetchedFiles, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+// openKept opens an archive at an offset in a file. It fetches the archive if there is no file with it, except for a whole archive
+// without a directory for archives, unless all archives are kept. The result is nil if there is no file.
+func (u *Upstream) openKept(ctx context.Context, info *store.PathInfo, offset int64, whole bool) (io.ReadCloser, error) {
+	if u.fetched == nil && whole && !u.keepsAll.Load() {
+		return u.parts.openFound(ctx, info)
+	}
+	files := u.files()
 	if files == nil || info.NARSize > files.largest() {
-		return u.openUnkept(ctx, info, offset)
+		return nil, nil
 	}
 	f, g, err := files.get(ctx, u.src.get, info)
 	switch {
 	case errors.Is(err, errDiskFull):
-		return u.openUnkept(ctx, info, offset)
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	return files.newReader(ctx, f, g, info, offset)
+	return files.newReader(ctx, f, g, info, offset, whole)
 }
 
 // openUnkept opens an archive that cannot be kept in a file.
@@ -203,20 +229,29 @@ func (r *growingReader) Close() error {
 	return nil
 }
 
-// newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again,
-// because a power cut may have damaged the file. If so, it is deleted.
-func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, info *store.PathInfo, offset int64) (io.ReadCloser, error) {
+// A keptReader reads a part of a complete file.
+type keptReader struct {
+	*openFile
+	ctx   context.Context
+	files *fetchedFiles
+}
+
+func (r *keptReader) verify() error { return r.files.keptFiles.verify(r.ctx, r.openFile) }
+
+// newReader returns a reader from an offset on of an archive that get or findWhole has found. A whole archive is verified again while
+// it is read, because a power cut may have damaged the file. If so, the file is deleted.
+func (c *fetchedFiles) newReader(ctx context.Context, f *openFile, g *growingFile, info *store.PathInfo, offset int64, whole bool) (io.ReadCloser, error) {
 	switch {
 	case g != nil:
 		return &growingReader{ctx, g, offset}, nil
-	case offset == 0:
+	case whole:
 		return &verifiedReader{f, info, nar.NewHasher(nixhash.SHA256), func() { c.remove(info.NARHash) }}, nil
 	}
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		f.Close()
 		return nil, err
 	}
-	return f, nil
+	return &keptReader{f, ctx, c}, nil
 }
 
 // partFiles keeps the archives whose parts clients request, if no directory for archives was given. Without the files, each part
@@ -249,24 +284,22 @@ func (p *partFiles) open() *fetchedFiles {
 	return p.files
 }
 
-// openWhole opens a whole archive. Unless there is a file with it, it is not kept.
-func (p *partFiles) openWhole(ctx context.Context, u *Upstream, info *store.PathInfo) (io.ReadCloser, error) {
-	if info.NARSize > uint64(p.size)/uint64(p.fetches+1) { // fetchedFiles.largest
-		return u.openUnkept(ctx, info, 0)
-	}
+// largest returns the maximum size of an archive whose parts are sent.
+func (p *partFiles) largest() uint64 { return uint64(p.size) / uint64(p.fetches+1) }
+
+// openFound opens a whole archive if there is a file with it. Otherwise the result is nil.
+func (p *partFiles) openFound(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
 	p.mu.Lock()
 	files := p.files
 	p.mu.Unlock()
-	if files != nil {
-		f, g, err := files.findWhole(info)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil || g != nil {
-			return files.newReader(ctx, f, g, info, 0)
-		}
+	if files == nil {
+		return nil, nil
 	}
-	return u.passThrough(ctx, info)
+	f, g, err := files.findWhole(info)
+	if err != nil || f == nil && g == nil {
+		return nil, err
+	}
+	return files.newReader(ctx, f, g, info, 0, true)
 }
 
 // close deletes the files.

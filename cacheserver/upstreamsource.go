@@ -33,7 +33,29 @@ type upstreamSource struct {
 const (
 	retryAfter = 10 * time.Second // between attempts to open or reach the store
 	maxOpening = 30 * time.Second
+
+	// maxQuery is the time in which the store must answer a query for a small file. A client waits, and there may be other stores. It is
+	// the default timeout of a connection.
+	maxQuery = 15 * time.Second
 )
+
+// errSilent is the error of a query that the store has not answered in time.
+var errSilent = fmt.Errorf("it did not answer within %v", maxQuery)
+
+// query calls the store, and returns the error for clients. call must not use the context after it has returned.
+func (s *upstreamSource) query(ctx context.Context, call func(context.Context, store.Store) error) error {
+	src, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, maxQuery)
+	defer cancel()
+	err = call(limited, src)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = errSilent
+	}
+	return s.answered(ctx, err)
+}
 
 // get returns the store. It opens the store if necessary. The requests of other clients wait for the result, so a client that leaves
 // does not end the attempt. A store that cannot be reached is returned to one request for each attempt; the others get the error of
@@ -82,9 +104,12 @@ func (s *upstreamSource) answered(ctx context.Context, err error) error {
 	return reported
 }
 
-// isUnreachable reports whether an error means that no connection was established within the timeout. The host is down, or a
-// firewall drops its packets. A refused connection is none: it takes no time, and may be accepted a moment later.
+// isUnreachable reports whether an error means that no connection was established, or no query was answered, within the timeout. The
+// host is down, or a firewall drops its packets. A refused connection is none: it takes no time, and may be accepted a moment later.
 func isUnreachable(err error) bool {
+	if errors.Is(err, errSilent) {
+		return true
+	}
 	if request, ok := errors.AsType[*binarycache.RequestError](err); ok {
 		return request.NoConnection()
 	}

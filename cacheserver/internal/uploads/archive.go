@@ -32,12 +32,13 @@ type Archive struct {
 	expires  time.Time
 }
 
-// Promise reports whether an uploader has an archive. If so, it is kept for a narinfo that the uploader sends next.
-func (s *Spool) Promise(uploader string, name Name) (size int64, ok bool) {
+// Promise reports whether a client has sent an archive. If so, it is kept for a narinfo that the client sends next. For other clients
+// of the uploader it reports false: a stranger must not prolong an archive that counts to the quota of another client.
+func (s *Spool) Promise(by Sender, name Name) (size int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.archives[key{uploader, name}]
-	if a == nil {
+	a := s.archives[key{by.Uploader, name}]
+	if a == nil || a.by != by {
 		return 0, false
 	}
 	a.promised++

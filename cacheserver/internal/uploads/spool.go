@@ -166,16 +166,21 @@ func addUsage[K comparable](m map[K]usage, k K, bytes int64, files int) {
 	}
 }
 
-// add adds a verified archive. If the uploader already has it, add deletes the new file.
+// add adds a verified archive. If the uploader already has it, add deletes the new file, and the archive counts to the quota of the
+// client that has sent it last, for which it is kept longer.
 func (s *Spool) add(a *Archive) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := key{a.by.Uploader, a.Name}
 	if old := s.archives[k]; old != nil || s.closed {
 		s.remove(a)
-		if a = old; s.closed {
+		if s.closed {
 			return
 		}
+		s.change(old.by, -old.FileSize, -1)
+		s.change(a.by, old.FileSize, 1)
+		old.by = a.by
+		a = old
 	} else {
 		s.archives[k] = a
 	}

@@ -168,7 +168,7 @@ func TestRefused(t *testing.T) {
 // checkEmpty fails unless a spool with a quota of 2 MiB has nothing.
 func checkEmpty(t *testing.T, s *uploads.Spool, dir string, name uploads.Name) {
 	t.Helper()
-	if _, ok := s.Promise("me", name); ok {
+	if _, ok := s.Promise(me, name); ok {
 		t.Error("the refused archive is in the spool")
 	}
 	if n := stored(t, dir); n != 0 {
@@ -289,8 +289,40 @@ func TestUploaders(t *testing.T) {
 	if err := receive(s, "me", name, archive); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Promise("you", name); ok || s.Find("you", name) != nil {
+	if _, ok := s.Promise(uploads.Sender{Uploader: "you"}, name); ok || s.Find("you", name) != nil {
 		t.Error("the archive of another uploader is visible")
+	}
+}
+
+// Only a client that has sent an archive prolongs it. If another client of the uploader sends it again, it counts to the quota of that
+// client.
+func TestClients(t *testing.T) {
+	s, dir := open(t, uploads.Options{Quota: 1000})
+	archive := archiveOf(t, strings.Repeat("x", 700))
+	name := nameOf(archive, "")
+	first, second := uploads.Sender{Uploader: "anyone", Client: "1"}, uploads.Sender{Uploader: "anyone", Client: "2"}
+	send := func(by uploads.Sender, archive []byte) error {
+		return s.Receive(t.Context(), by, nameOf(archive, ""), int64(len(archive)), bytes.NewReader(archive))
+	}
+	check := func(owner, other uploads.Sender) {
+		t.Helper()
+		if err := send(owner, archive); err != nil {
+			t.Fatal(err)
+		}
+		_, ok := s.Promise(owner, name)
+		_, otherOK := s.Promise(other, name)
+		if !ok || otherOK || stored(t, dir) != 1 {
+			t.Errorf("the archive exists for its sender: %t, for another client: %t; %d files", ok, otherOK, stored(t, dir))
+		}
+	}
+	check(first, second)
+	check(second, first)
+	large := archiveOf(t, strings.Repeat("y", 700))
+	if err := send(second, large); !errors.Is(err, uploads.ErrFull) {
+		t.Errorf("the last sender has room for another archive: %v", err)
+	}
+	if err := send(first, large); err != nil {
+		t.Errorf("the first sender: %v", err)
 	}
 }
 
@@ -299,7 +331,7 @@ func TestPromises(t *testing.T) {
 	s, dir := open(t, uploads.Options{})
 	archive := archiveOf(t, "contents")
 	name := nameOf(archive, "")
-	if _, ok := s.Promise("me", name); ok {
+	if _, ok := s.Promise(me, name); ok {
 		t.Fatal("an archive exists that was not uploaded")
 	}
 	var uploading sync.WaitGroup
@@ -314,7 +346,7 @@ func TestPromises(t *testing.T) {
 	if n := stored(t, dir); n != 1 {
 		t.Errorf("%d files of one archive", n)
 	}
-	if size, ok := s.Promise("me", name); !ok || size != int64(len(archive)) {
+	if size, ok := s.Promise(me, name); !ok || size != int64(len(archive)) {
 		t.Errorf("Promise returned %d, %t", size, ok)
 	}
 	for i := range 5 {
@@ -344,7 +376,7 @@ func TestExpiry(t *testing.T) {
 			}
 		}
 		time.Sleep(50 * time.Second)
-		if _, ok := s.Promise("me", nameOf(one, "")); !ok {
+		if _, ok := s.Promise(me, nameOf(one, "")); !ok {
 			t.Fatal("the archive has expired too early")
 		}
 		time.Sleep(50 * time.Second)
