@@ -60,14 +60,17 @@ func TestAddFetchedToFullDisk(t *testing.T) {
 func TestCollectionDuringResponse(t *testing.T) {
 	key, src := newKey(t, "test-1"), memstore.New(nil)
 	archive := treeArchive(t, 200, 64<<10)
-	o := newPushed(t, "tree", archive, nil, key)
-	if err := store.AddNAR(t.Context(), src, &o.n.PathInfo, bytes.NewReader(archive), &store.AddOptions{NoSignatures: true}); err != nil {
+	info := addArchive(t, src, "/nix/store/00000000000000000000000000000000-tree", archive)
+	if err := info.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.AddSignatures(t.Context(), src, info.Path, info.Signatures); err != nil {
 		t.Fatal(err)
 	}
 	local := newLocal(t, localstore.Options{})
 	opts, seen := adding()
 	srv := serve(t, opts, local, newUpstream(t, src, &cacheserver.UpstreamOptions{TrustedKeys: signature.NewKeySet(key.Public()), Dir: t.TempDir()}))
-	url := srv.URL + archiveURLOf(t, srv.Config.Handler, o.n.Path)
+	url := srv.URL + archiveURLOf(t, srv.Config.Handler, info.Path)
 	for round := range 2 {
 		if body, complete := download(t, url, ""); !complete || !bytes.Equal(body, archive) {
 			t.Fatalf("round %d: %t, %d bytes", round, complete, len(body))
@@ -86,7 +89,7 @@ func TestCollectionDuringResponse(t *testing.T) {
 		if _, err := local.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64}); err != nil {
 			t.Fatal(err)
 		}
-		if valid, err := local.IsValidPath(t.Context(), o.n.Path); err != nil || valid {
+		if valid, err := local.IsValidPath(t.Context(), info.Path); err != nil || valid {
 			t.Fatalf("the path was not deleted: %v", err)
 		}
 		rest, err := io.ReadAll(resp.Body)
