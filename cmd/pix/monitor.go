@@ -340,6 +340,9 @@ func (a *app) printRecording(ctx context.Context, out *monitorPrinter, name stri
 	if info, err := os.Stat(name); err == nil && info.Mode().Type() == os.ModeSocket {
 		return &usageError{fmt.Errorf("'%s' is a socket: name a command after --, or a socket for clients with --listen", name)}
 	}
+	if out.isFile(name) {
+		return &usageError{fmt.Errorf("'%s' is the recording: name another file with --output", name)}
+	}
 	f, err := openReader(ctx, name)
 	if err != nil {
 		return err

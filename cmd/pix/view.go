@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -140,7 +139,7 @@ func (a *app) exportView(ctx context.Context, s store.Store, roots []storepath.P
 	if file == "-" {
 		return a.print(page.String())
 	}
-	return os.WriteFile(file, page.Bytes(), 0o666)
+	return writeFile(ctx, file, page.Bytes())
 }
 
 // viewGrace is the time that running requests have to end after an interrupt.
