@@ -24,7 +24,7 @@ import (
 // addSettingFlags adds the flags that stand for settings of nix.conf.
 func (a *app) addSettingFlags(cmd *cobra.Command) {
 	add := func(flag, short, setting, usage, noValue string) {
-		cmd.Flags().VarPF(&settingFlag{&a.flags.options, flag, setting, noValue}, flag, short, usage).NoOptDefVal = noValue
+		cmd.Flags().VarPF(&settingFlag{settings: &a.flags.options, flag: flag, setting: setting, noValue: noValue}, flag, short, usage).NoOptDefVal = noValue
 		if noValue == "" {
 			freeValue(cmd, flag)
 		}
@@ -45,9 +45,10 @@ type settingFlag struct {
 	flag     string
 	setting  string
 	noValue  string // the value of the flag alone; "" if it needs a value
+	value    string // the last value that was given
 }
 
-func (f *settingFlag) String() string { return "" }
+func (f *settingFlag) String() string { return f.value }
 
 func (f *settingFlag) Type() string {
 	if f.noValue != "" {
@@ -60,6 +61,7 @@ func (f *settingFlag) Set(value string) error {
 	if err := nixconf.Find(f.setting).Check(value); err != nil {
 		return err
 	}
+	f.value = value
 	*f.settings = append(*f.settings, nixconf.Assignment{Name: f.setting, Value: value, File: "--" + f.flag, Source: nixconf.FromCommandLine})
 	return nil
 }

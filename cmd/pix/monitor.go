@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +74,7 @@ values of secret settings. Only its owner can read it.`,
 					return wrongUse(cmd, errors.New("the command after -- is missing"))
 				}
 			}
-			if err := cmp.Or(checkNotEmpty(cmd, "listen", "output", "record", "match"), o.check(args, command)); err != nil {
+			if err := o.check(args, command); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.monitor(cmd.Context(), o, args, command)

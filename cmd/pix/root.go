@@ -79,7 +79,7 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkNotEmpty(cmd, "from", "to", "out-link", "profile"); err != nil {
+			if err := checkNotEmpty(cmd); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.checkProgress()

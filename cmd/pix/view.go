@@ -51,7 +51,7 @@ of the paths, and loads nothing.`,
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cmp.Or(checkNotEmpty(cmd, "export", "url"), o.checkExport(cmd), o.check()); err != nil {
+			if err := cmp.Or(o.checkExport(cmd), o.check()); err != nil {
 				return wrongUse(cmd, err)
 			}
 			whole := len(args) == 0 && !stdin
