@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -93,7 +92,7 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if err != nil {
 			return nil, &usageError{err}
 		}
-		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
+		if o.SecretKeys, err = a.conf.secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
 		submits := hasFeature(r, "dynamic-derivations") && store.RulesOf(s) == store.Rules236
@@ -164,12 +163,12 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
-	setConditional(o, conf, r, c)
+	a.setConditional(o, conf, r, c)
 	return o
 }
 
 // setConditional sets the options that follow from several settings, or from whether this process is a daemon.
-func setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) {
+func (a *app) setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) {
 	for _, feature := range []string{"ca-derivations", "recursive-nix"} { // as in Nix
 		if hasFeature(r, feature) {
 			o.SystemFeatures = append(o.SystemFeatures, feature)
@@ -183,7 +182,7 @@ func setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c
 	} else {
 		o.MaxKept = maxKept
 	}
-	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
+	if netrc, err := a.conf.read(r.Text("netrc-file")); err == nil {
 		o.Netrc = netrc
 	}
 	if conf.Get("build-users-group").Origin.Source == nixconf.FromDefault {
@@ -262,10 +261,10 @@ func (a *app) impureEnv(conf *nixconf.Conf, serving servingMode) func(name strin
 }
 
 // secretKeys reads the keys that sign the outputs of builds.
-func secretKeys(files []string) ([]signature.SecretKey, error) {
+func (c *configuration) secretKeys(files []string) ([]signature.SecretKey, error) {
 	var keys []signature.SecretKey
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := c.read(file)
 		if err != nil {
 			return nil, fmt.Errorf("secret-key-files: %w", err)
 		}

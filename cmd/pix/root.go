@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ type globalFlags struct {
 func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv,
-		conf: new(configuration), trace: new(traceFile), progress: new(progress),
+		conf: &configuration{ctx: context.Background()}, trace: new(traceFile), progress: new(progress),
 		running: new(runningProgram),
 	}
 }
