@@ -39,7 +39,7 @@ var unsafeFiles = []string{"builder/sandbox/raw_linux.go"}
 // key "" is for every package.
 var dependencies = map[string][]string{
 	"":                      {"golang.org/x/sys", "golang.org/x/sync", "lukechampine.com/blake3", "github.com/klauspost/compress"},
-	"cmd/pix":               {"github.com/spf13/cobra", "golang.org/x/term"},
+	"cmd/pix":               {"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"cmd/pix/internal/live": {"github.com/rivo/uniseg"},
 
 	"cmd/pix-sh": {"mvdan.cc/sh"},

@@ -6,6 +6,13 @@ import (
 	"pix/storepath"
 )
 
+// MaxFile is the maximum size in bytes of a .drv file that is read from a directory or a store. The largest known ones have a few
+// megabytes.
+const MaxFile = 32 << 20
+
+// errTooLarge reports that a file has more than [MaxFile] bytes.
+var errTooLarge = fmt.Errorf("it has more than %d bytes, the limit for a derivation", MaxFile)
+
 // Limits limit the size of a closure. A malicious source could answer each query with two new
 // paths, until a program that follows them runs out of memory. A limit of 0 means no limit.
 //

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -105,5 +107,35 @@ func TestLimits(t *testing.T) {
 		if got := fmt.Sprint(limit.Max, " ", limit.Limit); got != name || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), string(p("a.drv"))) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// A file is read up to the limit.
+func TestMaxFile(t *testing.T) {
+	dir := t.TempDir()
+	const base = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x.drv"
+	file := filepath.Join(dir, base)
+	path, err := storepath.DefaultDir.ParseBase(base)
+	if err == nil {
+		err = os.WriteFile(file, nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		size int64
+		want string // in the error; "" for none
+	}{{derivation.MaxFile, ""}, {derivation.MaxFile + 1, "it has more than 33554432 bytes"}} {
+		if err := os.Truncate(file, c.size); err != nil {
+			t.Fatal(err)
+		}
+		text, err := derivation.Directory(dir).LoadDerivation(t.Context(), path)
+		if c.want == "" && (err != nil || int64(len(text)) != c.size) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%d bytes: got %d, %v", c.size, len(text), err)
+		}
+	}
+	results, err := derivation.Verify(t.Context(), derivation.Directory(dir), []string{base}, nil)
+	if err != nil || results[0].Status != derivation.Failed || !strings.Contains(results[0].Problems[0].Reason, "it has more than") {
+		t.Errorf("got %v, %v", results, err)
 	}
 }

@@ -75,7 +75,7 @@ func (f LoaderFunc) LoadDerivation(ctx context.Context, path storepath.Path) (st
 // [Loader] it uses only the last component of a path, so it may be a copy of a store in any place.
 type Directory string
 
-// LoadDerivation reads the file whose name is the last component of path.
+// LoadDerivation reads the file whose name is the last component of path. It has at most [MaxFile] bytes.
 func (d Directory) LoadDerivation(_ context.Context, path storepath.Path) (string, error) {
 	return d.read(path.Base())
 }
@@ -105,7 +105,7 @@ func (d Directory) Files() ([]string, error) {
 	return files, nil
 }
 
-// read returns the contents of a file.
+// read returns the contents of a file of at most [MaxFile] bytes.
 func (d Directory) read(name string) (string, error) {
 	buf := readBuffers.Get().(*[]byte)
 	text, grown, err := readFile(filepath.Join(string(d), name), *buf)

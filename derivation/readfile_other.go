@@ -2,10 +2,22 @@
 
 package derivation
 
-import "os"
+import (
+	"io"
+	"io/fs"
+	"os"
+)
 
-// readFile returns the contents of a file. It does not use buf, and returns it unchanged.
+// readFile returns the contents of a file of at most [MaxFile] bytes. It does not use buf, and returns it unchanged.
 func readFile(name string, buf []byte) (text string, _ []byte, err error) {
-	b, err := os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return "", buf, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err == nil && len(b) > MaxFile {
+		err = &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
+	}
 	return string(b), buf, err
 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// readFile returns the contents of a file. It reads the file into buf, and returns buf, possibly grown. It
+// readFile returns the contents of a file of at most [MaxFile] bytes. It reads the file into buf, and returns buf, possibly grown. It
 // makes four system calls where os.ReadFile makes seven, which matters when a directory of derivations is
 // verified.
 func readFile(name string, buf []byte) (text string, _ []byte, err error) {
@@ -29,7 +29,9 @@ func readFile(name string, buf []byte) (text string, _ []byte, err error) {
 		if got == 0 {
 			return string(buf[:n]), buf, nil
 		}
-		n += got
+		if n += got; n > MaxFile {
+			return "", buf, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
+		}
 	}
 }
 

@@ -34,9 +34,10 @@ const excerptLength = 160
 // Search returns the sections that contain all words of the query, or if there are none, the sections that contain the
 // most of them; the best ones first. A word stands for all words that begin with it, and a word with a final s also for
 // the same without it. A word in the title of the page counts most, then one in the heading, then one in the text, where
-// more occurrences in a shorter text count more. Search returns nothing if no section has any of the words.
+// more occurrences in a shorter text count more. Words such as "how" and "the" are ignored, unless the query has no others.
+// Search returns nothing if no section has any of the words.
 func Search(query string) []Match {
-	words := wordsOf(query)
+	words := queryWords(query)
 	var found []scoredSection
 	most := 1
 	for _, s := range index() {
@@ -127,6 +128,21 @@ func wordsOf(text string) []string {
 		words[i] = strings.Trim(words[i], "-_")
 	}
 	return slices.DeleteFunc(words, func(w string) bool { return w == "" })
+}
+
+// stopWords are words that say nothing about the topic of a question. "why" is none: it is a part of names such as --why-rebuilt.
+var stopWords = wordsOf(`a about an and any are as at be been being by can cannot could did do does doing done find for from get
+	had has have how i if in into is it its me my no not of on or our out please should so some tell than that the their them then
+	there these they this those to us was we were what when where which while who whose will with would you your`)
+
+// queryWords returns the words of a query without stop words. If it has only such words, queryWords returns all of them.
+func queryWords(query string) []string {
+	all := wordsOf(query)
+	topical := slices.DeleteFunc(slices.Clone(all), func(w string) bool { return slices.Contains(stopWords, w) })
+	if len(topical) == 0 {
+		return all
+	}
+	return topical
 }
 
 // matches reports whether a word of a text matches a word of the query.

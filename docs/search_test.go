@@ -24,6 +24,8 @@ func TestSearch(t *testing.T) {
 		{"narinfo signature", "binary-cache", 3},
 		{"ROLLBACK", "profiles", 5},
 		{"placeholders", "store-paths", 3},
+		{"what is a derivation", "derivations", 1},
+		{"how do I delete the garbage that is not in use", "garbage-collection", 3},
 	} {
 		found := -1
 		matches := docs.Search(c.query)
@@ -45,6 +47,15 @@ func TestSearch(t *testing.T) {
 				t.Errorf("%s#%s does not have %q", m.Page.Name, m.Section.Anchor, word)
 			}
 		}
+	}
+	for _, question := range []string{"how do I find out why this was rebuilt", "Why was this rebuilt?"} {
+		const anchor = "why-was-this-built-again"
+		if m := docs.Search(question); len(m) == 0 || m[0].Section.Anchor != anchor || !strings.Contains(m[0].Section.Markdown, "--why-rebuilt") {
+			t.Errorf("%q does not find #%s first: %v", question, anchor, m[:min(1, len(m))])
+		}
+	}
+	if m := docs.Search("which"); len(m) == 0 {
+		t.Error("a query with stop words alone finds nothing")
 	}
 	for _, nothing := range []string{"", " -- ", "qqqxyzzy"} {
 		if m := docs.Search(nothing); len(m) != 0 {

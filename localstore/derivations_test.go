@@ -272,7 +272,7 @@ func TestLargeDerivations(t *testing.T) {
 	} else {
 		t.Logf("%d MB", mb)
 	}
-	if _, err := s.AddToStore(t.Context(), "larger.drv", storepath.Text, nixhash.SHA256, nil, strings.NewReader(strings.Repeat(" ", maxDerivation+1)), nil); err == nil || !strings.Contains(err.Error(), "is too large") {
+	if _, err := s.AddToStore(t.Context(), "larger.drv", storepath.Text, nixhash.SHA256, nil, strings.NewReader(strings.Repeat(" ", derivation.MaxFile+1)), nil); err == nil || !strings.Contains(err.Error(), "is too large") {
 		t.Error(err)
 	}
 	if left := onDisk(t, s); len(left) != 1 {

@@ -17,11 +17,9 @@ import (
 	"pix/storepath"
 )
 
-// The largest known derivations have a few megabytes. In memory a derivation may need six times its size.
-const (
-	maxDerivation   = 32 << 20 // bytes
-	largeDerivation = 1 << 20  // bytes; only one call at a time reads larger derivations
-)
+// largeDerivation is the size in bytes from which on only one call at a time reads a derivation. In memory it may need six times its
+// size.
+const largeDerivation = 1 << 20
 
 // A drvReader reads derivations for one call, which keeps them in memory until it calls close.
 type drvReader struct {
@@ -120,8 +118,8 @@ func (r *drvReader) text(ctx context.Context, path storepath.Path) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if info.Size() > maxDerivation {
-		return "", fmt.Errorf("derivation '%s' is too large: it has %d bytes, and the limit is %d", path, info.Size(), maxDerivation)
+	if info.Size() > derivation.MaxFile {
+		return "", fmt.Errorf("derivation '%s' is too large: it has %d bytes, and the limit is %d", path, info.Size(), derivation.MaxFile)
 	}
 	if err := r.admit(ctx, info.Size()); err != nil {
 		return "", err
@@ -167,7 +165,7 @@ func (d *drvStore) DerivationText(ctx context.Context, path storepath.Path) (str
 func (d *drvStore) NARFromPath(ctx context.Context, path storepath.Path) (io.ReadCloser, error) {
 	info, err := d.QueryPathInfo(ctx, path)
 	if err == nil {
-		err = d.reader.admit(ctx, int64(min(info.NARSize, maxDerivation)))
+		err = d.reader.admit(ctx, int64(min(info.NARSize, derivation.MaxFile)))
 	}
 	if err != nil {
 		return nil, err

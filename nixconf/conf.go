@@ -1,6 +1,7 @@
 package nixconf
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -205,8 +206,8 @@ func (c *Conf) Invalid() []string {
 // apply applies the assignments in text. It begins with the experimental features, because other settings
 // depend on them. A setting with an invalid value gets its default and the error, so only readers of that
 // setting fail.
-func (c *Conf) apply(text, file string, source Source) error {
-	assignments, err := Parse(text, file)
+func (c *Conf) apply(ctx context.Context, text, file string, source Source) error {
+	assignments, err := Parse(ctx, text, file)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package nixconf_test
 
 import (
+	"context"
 	"fmt"
 
 	"pix/nixconf"
@@ -11,7 +12,7 @@ func ExampleLoad() {
 		"NIX_CONF_DIR": "/nowhere",
 		"NIX_CONFIG":   "extra-trusted-users = @wheel\nsandbox = false\nsandbocks = true",
 	}
-	c, err := nixconf.Load(func(name string) string { return env[name] })
+	c, err := nixconf.Load(context.Background(), func(name string) string { return env[name] })
 	if err != nil {
 		fmt.Println(err)
 		return

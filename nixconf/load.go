@@ -2,6 +2,7 @@ package nixconf
 
 import (
 	"cmp"
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,19 +51,24 @@ func joinIfSet(dir, name string) string {
 }
 
 // Load returns the configuration of this machine and user: the defaults, the files, and the variable
-// NIX_CONFIG. Like Nix, it skips a file that does not exist or cannot be read. The error is a [*SyntaxError]
+// NIX_CONFIG. Like Nix, it skips a file that does not exist or cannot be read. A file may be a pipe;
+// reading ends with ctx. The error is a [*SyntaxError]
 // for a line that is not an assignment. An invalid value is an error only when the setting is read; see
 // [Reader].
-func Load(getenv func(string) string) (*Conf, error) {
+func Load(ctx context.Context, getenv func(string) string) (*Conf, error) {
 	c := FromVariables(getenv)
 	for _, file := range Files(getenv) {
-		if text, err := read(file); err == nil {
-			if err := c.apply(text, file, FromFile); err != nil {
+		text, err := read(ctx, file)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err == nil {
+			if err := c.apply(ctx, text, file, FromFile); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := c.apply(getenv("NIX_CONFIG"), "NIX_CONFIG", FromEnvironment); err != nil {
+	if err := c.apply(ctx, getenv("NIX_CONFIG"), "NIX_CONFIG", FromEnvironment); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"pix/internal/nixbase64"
 )
@@ -109,7 +110,7 @@ func machinesOfFile(name string, depth int) ([]string, error) {
 	if depth == maxMachinesDepth {
 		return nil, fmt.Errorf("builders: too many nested files at '%s'", name)
 	}
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a named pipe would wait for a writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -65,7 +65,7 @@ func TestLoad(t *testing.T) {
 		"NIX_SSL_CERT_FILE": "/a",
 		"NIX_REMOTE":        "daemon",
 	}
-	c, err := nixconf.Load(environment(env))
+	c, err := nixconf.Load(t.Context(), environment(env))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ max-jobs = 1 (default)
 	}
 
 	env["NIX_USER_CONF_FILES"] = dir + "/user.conf:" + dir + "/xdg/nix/nix.conf"
-	c, err = nixconf.Load(environment(env))
+	c, err = nixconf.Load(t.Context(), environment(env))
 	if err != nil || c.Get("allowed-users").Text != "" || c.Get("auto-optimise-store").Text != "true" {
 		t.Errorf("%s, %v", texts(c, "allowed-users", "auto-optimise-store"), err)
 	}
@@ -117,7 +117,7 @@ func TestFiles(t *testing.T) {
 
 // An invalid value is an error only for readers of the setting.
 func TestInvalidValue(t *testing.T) {
-	c, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": "keep-outputs = maybe\nmin-free = 1\ncores = x"}))
+	c, err := nixconf.Load(t.Context(), environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": "keep-outputs = maybe\nmin-free = 1\ncores = x"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ var wrongLines = map[string]string{
 
 func TestWrongLines(t *testing.T) {
 	for text, why := range wrongLines {
-		_, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": text}))
+		_, err := nixconf.Load(t.Context(), environment(map[string]string{"NIX_CONF_DIR": "/nowhere", "NIX_CONFIG": text}))
 		var syntax *nixconf.SyntaxError
 		if !errors.As(err, &syntax) || !strings.Contains(err.Error(), why) || syntax.Line != 1+strings.Count(text, "\n") {
 			t.Errorf("%q: %v, want %q", text, err, why)
@@ -253,7 +253,7 @@ func TestWrongLines(t *testing.T) {
 
 func TestEndlessInclude(t *testing.T) {
 	dir := write(t, map[string]string{"nix.conf": "include nix.conf\n"})
-	if _, err := nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": dir})); err == nil || !strings.Contains(err.Error(), "nested more than") {
+	if _, err := nixconf.Load(t.Context(), environment(map[string]string{"NIX_CONF_DIR": dir})); err == nil || !strings.Contains(err.Error(), "nested more than") {
 		t.Errorf("%v", err)
 	}
 }

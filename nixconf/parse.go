@@ -1,6 +1,7 @@
 package nixconf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,10 +48,12 @@ const (
 // Parse returns the assignments in text and in the files that it includes, in order. file is the name of the
 // text in errors; included files are relative to its directory. The error is a [*SyntaxError] for a line that
 // is not an assignment, and for an included file that does not exist. As in Nix, an included file that exists
-// but cannot be read is skipped.
-func Parse(text, file string) ([]Assignment, error) { return parse(text, file, 0) }
+// but cannot be read is skipped. Reading an included file, which may be a pipe, ends with ctx.
+func Parse(ctx context.Context, text, file string) ([]Assignment, error) {
+	return parse(ctx, text, file, 0)
+}
 
-func parse(text, file string, depth int) (set []Assignment, err error) {
+func parse(ctx context.Context, text, file string, depth int) (set []Assignment, err error) {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
@@ -65,7 +68,7 @@ func parse(text, file string, depth int) (set []Assignment, err error) {
 		isInclude := words[0] == "include" || words[0] == "!include"
 		switch {
 		case isInclude && len(words) == 2:
-			more, err := include(words[1], file, depth, words[0] == "!include")
+			more, err := include(ctx, words[1], file, depth, words[0] == "!include")
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil, syntaxError("the included file '%s' does not exist", words[1])
 			}
@@ -91,7 +94,7 @@ func isSpace(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\
 var errTooDeep = errors.New("included too deep")
 
 // include parses an included file. If optional is set, the file need not exist.
-func include(name, from string, depth int, optional bool) ([]Assignment, error) {
+func include(ctx context.Context, name, from string, depth int, optional bool) ([]Assignment, error) {
 	if depth == maxDepth {
 		return nil, errTooDeep
 	}
@@ -104,15 +107,37 @@ func include(name, from string, depth int, optional bool) ([]Assignment, error) 
 		}
 		return nil, err
 	}
-	text, err := read(name)
+	text, err := read(ctx, name)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, nil
 	}
-	return parse(text, name, depth+1)
+	return parse(ctx, text, name, depth+1)
 }
 
-// read returns the contents of a file of at most maxFile bytes.
-func read(name string) (string, error) {
+// read returns the contents of a file of at most maxFile bytes, until ctx ends. The file may be a pipe. Then a goroutine may wait for
+// the pipe after read has returned.
+func read(ctx context.Context, name string) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := readNow(name)
+		done <- result{text, err}
+	}()
+	select {
+	case r := <-done:
+		return r.text, r.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+func readNow(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err

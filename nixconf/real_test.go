@@ -2,6 +2,7 @@ package nixconf_test
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -55,7 +56,7 @@ const command = "extra-experimental-features = nix-command\n"
 
 // load returns the configuration of pix for the same text. Included files have another path.
 func (s shower) load(text string) (*nixconf.Conf, error) {
-	return nixconf.Load(environment(map[string]string{"NIX_CONF_DIR": "/tmp", "NIX_CONFIG": strings.ReplaceAll(text, "include /tmp", "include "+s.HostPath("/tmp"))}))
+	return nixconf.Load(context.Background(), environment(map[string]string{"NIX_CONF_DIR": "/tmp", "NIX_CONFIG": strings.ReplaceAll(text, "include /tmp", "include "+s.HostPath("/tmp"))}))
 }
 
 // compare compares the values and warnings of pix and Nix for a text.

@@ -16,10 +16,6 @@ import (
 	"pix/wire"
 )
 
-// maxDerivation is the maximum length in bytes of a .drv file that is read from a store. The
-// longest known files have a few megabytes.
-const maxDerivation = 32 << 20
-
 // A DerivationLender is a [Store] that limits how many users read large derivations at a time,
 // because these need much memory. LendDerivations returns the same store for reading. A user
 // calls release when it holds no derivation, and may continue to read afterwards.
@@ -95,8 +91,11 @@ func fileIn(archive io.Reader, path storepath.Path) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if entry.Kind != nar.Regular || entry.Size > maxDerivation {
-		return "", fmt.Errorf("'%s' is not a derivation: it is a %s of %d bytes", path, entry.Kind, entry.Size)
+	if entry.Kind != nar.Regular {
+		return "", fmt.Errorf("'%s' is not a derivation: it is a %s", path, entry.Kind)
+	}
+	if entry.Size > derivation.MaxFile {
+		return "", fmt.Errorf("derivation '%s' is too large: it has %d bytes, and the limit is %d", path, entry.Size, derivation.MaxFile)
 	}
 	text := make([]byte, min(entry.Size, firstRead))
 	if _, err := io.ReadFull(r, text); err != nil {

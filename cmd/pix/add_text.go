@@ -54,5 +54,6 @@ func (a *app) content(ctx context.Context, args []string) (string, error) {
 	if len(args) == 1 && args[0] != "-" {
 		return args[0], nil
 	}
-	return a.readFile(ctx, "-")
+	text, err := a.readSmall(ctx, "-", maxText)
+	return string(text), err
 }

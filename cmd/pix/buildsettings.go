@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // addSettingFlags adds the flags that stand for settings of nix.conf.
 func (a *app) addSettingFlags(cmd *cobra.Command) {
 	add := func(flag, short, setting, usage, noValue string) {
-		cmd.Flags().VarPF(&settingFlag{&a.flags.options, flag, setting, noValue}, flag, short, usage).NoOptDefVal = noValue
+		cmd.Flags().VarPF(&settingFlag{settings: &a.flags.options, flag: flag, setting: setting, noValue: noValue}, flag, short, usage).NoOptDefVal = noValue
 		if noValue == "" {
 			freeValue(cmd, flag)
 		}
@@ -45,9 +44,10 @@ type settingFlag struct {
 	flag     string
 	setting  string
 	noValue  string // the value of the flag alone; "" if it needs a value
+	value    string // the last value that was given
 }
 
-func (f *settingFlag) String() string { return "" }
+func (f *settingFlag) String() string { return f.value }
 
 func (f *settingFlag) Type() string {
 	if f.noValue != "" {
@@ -60,6 +60,7 @@ func (f *settingFlag) Set(value string) error {
 	if err := nixconf.Find(f.setting).Check(value); err != nil {
 		return err
 	}
+	f.value = value
 	*f.settings = append(*f.settings, nixconf.Assignment{Name: f.setting, Value: value, File: "--" + f.flag, Source: nixconf.FromCommandLine})
 	return nil
 }
@@ -91,7 +92,7 @@ func (a *app) buildSettings(conf *nixconf.Conf, c *storeChoice) func(context.Con
 		if err != nil {
 			return nil, &usageError{err}
 		}
-		if o.SecretKeys, err = secretKeys(r.Words("secret-key-files")); err != nil {
+		if o.SecretKeys, err = a.conf.secretKeys(r.Words("secret-key-files")); err != nil {
 			return nil, err
 		}
 		submits := hasFeature(r, "dynamic-derivations") && store.RulesOf(s) == store.Rules236
@@ -162,12 +163,12 @@ func (a *app) builderOptions(conf *nixconf.Conf, r *nixconf.Reader, c *storeChoi
 		PollInterval:  r.Seconds("build-poll-interval"),
 		ImpureEnv:     a.impureEnv(conf, c.open.serving),
 	}
-	setConditional(o, conf, r, c)
+	a.setConditional(o, conf, r, c)
 	return o
 }
 
 // setConditional sets the options that follow from several settings, or from whether this process is a daemon.
-func setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) {
+func (a *app) setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c *storeChoice) {
 	for _, feature := range []string{"ca-derivations", "recursive-nix"} { // as in Nix
 		if hasFeature(r, feature) {
 			o.SystemFeatures = append(o.SystemFeatures, feature)
@@ -181,7 +182,7 @@ func setConditional(o *builder.Options, conf *nixconf.Conf, r *nixconf.Reader, c
 	} else {
 		o.MaxKept = maxKept
 	}
-	if netrc, err := os.ReadFile(r.Text("netrc-file")); err == nil {
+	if netrc, err := a.conf.read(r.Text("netrc-file")); err == nil {
 		o.Netrc = netrc
 	}
 	if conf.Get("build-users-group").Origin.Source == nixconf.FromDefault {
@@ -260,10 +261,10 @@ func (a *app) impureEnv(conf *nixconf.Conf, serving servingMode) func(name strin
 }
 
 // secretKeys reads the keys that sign the outputs of builds.
-func secretKeys(files []string) ([]signature.SecretKey, error) {
+func (c *configuration) secretKeys(files []string) ([]signature.SecretKey, error) {
 	var keys []signature.SecretKey
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := c.read(file)
 		if err != nil {
 			return nil, fmt.Errorf("secret-key-files: %w", err)
 		}

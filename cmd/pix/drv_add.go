@@ -36,7 +36,7 @@ must be in the store.`,
 			if len(args) == 1 {
 				file = args[0]
 			}
-			text, err := a.readFile(cmd.Context(), file)
+			text, err := a.readNews(cmd.Context(), file)
 			if err != nil {
 				return err
 			}
@@ -84,6 +84,22 @@ func derivationName(dir storepath.Dir, file string) string {
 		return ""
 	}
 	return name
+}
+
+// readNews returns the text of a .drv file or JSON, which may have many derivations.
+func (a *app) readNews(ctx context.Context, file string) (string, error) {
+	src, err := a.openContents(ctx, file)
+	if err != nil {
+		return "", err
+	}
+	defer src.Close()
+	text, err := readUpTo(ctx, src, file, derivation.MaxFile)
+	if errors.As(err, new(*tooLargeError)) && isJSON(string(text)) {
+		var more []byte
+		more, err = readUpTo(ctx, src, file, maxText)
+		text = append(text, more...)
+	}
+	return string(text), err
 }
 
 // A newDerivation is a derivation that a verb adds.

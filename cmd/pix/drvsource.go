@@ -85,9 +85,8 @@ func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err erro
 		if err != nil {
 			return t, err
 		}
-		t.text, err = src.app.readFile(ctx, arg)
-		t.inputs = derivation.Directory(dir)
-		return t, err
+		text, err := src.app.readSmall(ctx, arg, derivation.MaxFile)
+		return drvText{string(text), "", derivation.Directory(dir)}, err
 	}
 	n, isName := src.name(arg)
 	file := arg
@@ -98,10 +97,10 @@ func (src *drvSource) text(ctx context.Context, arg string) (t drvText, err erro
 		file = base // a .drv file outside of the store
 	}
 	if !isName || isDerivation {
-		text, err := src.app.readFile(ctx, file)
+		text, err := src.app.readSmall(ctx, file, derivation.MaxFile)
 		if err == nil {
 			src.dirs = append(src.dirs, filepath.Dir(file))
-			return drvText{text, filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
+			return drvText{string(text), filepath.Base(file), derivation.Directory(filepath.Dir(file))}, nil
 		}
 		if !isName || !errors.Is(err, fs.ErrNotExist) {
 			return t, err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +69,7 @@ sentences are wrapped to its width, and $PIX_PAGER, $PAGER or less shows what do
 		ValidArgsFunction: atMost(1, a.completeInstallables),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.keysGiven = cmd.Flags().Changed("trusted-public-keys")
-			if err := cmp.Or(checkNotEmpty(cmd, "files", "against", "why-rebuilt"), o.check(args[0])); err != nil {
+			if err := o.check(args[0]); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.withDerivations(func(src *drvSource) error { return a.explain(cmd.Context(), src, args[0], &o) })

@@ -13,17 +13,19 @@ import (
 	"time"
 )
 
-// A named pipe as FILE of a verb does not keep it from ending: one SIGTERM ends the verb while it waits for a process that opens the
+// A named pipe as FILE of a verb, or as a file of settings, does not keep it from ending: one SIGTERM ends the verb while it waits for a process that opens the
 // pipe for writing, and while it reads from a process that writes nothing.
 func TestNamedPipes(t *testing.T) {
-	for _, args := range []string{
+	for i, args := range []string{
 		"drv-show PIPE.drv", "drv-show --json-version 4 PIPE", "drv-hash PIPE.drv", "drv-diff PIPE.drv PIPE.drv", "drv-add PIPE",
 		"explain PIPE.drv", "explain PIPE.drv^out", "explain --archive PIPE", "explain PIPE.nar", "explain PIPE.narinfo",
 		"explain --signatures PIPE", "nar-ls PIPE", "nar-cat PIPE file", "hash-file PIPE", "store-path --mode flat PIPE", "add --mode flat PIPE",
+		"NIX_USER_CONF_FILES=PIPE config", "NIX_CONFIG=include\tPIPE config", "NIX_CONFIG=secret-key-files\t=\tPIPE explain --signatures x.narinfo",
 		"serve --key-file PIPE", "serve --tls-certificate PIPE --tls-key PIPE", "narinfo-sign --key-file PIPE FILE", "monitor PIPE",
 	} {
 		for _, silent := range []bool{false, true} {
-			t.Run(strings.Fields(args)[0], func(t *testing.T) {
+			// The name has no #, which would begin a comment in NIX_CONFIG: it becomes a part of the name of the directory.
+			t.Run(fmt.Sprintf("%d-%v", i, silent), func(t *testing.T) {
 				t.Parallel()
 				checkPipe(t, args, silent)
 			})
@@ -34,14 +36,17 @@ func TestNamedPipes(t *testing.T) {
 // checkPipe starts a verb with a pipe, and sends SIGTERM when it waits. If silent is true, the pipe has a writer.
 func checkPipe(t *testing.T, verb string, silent bool) {
 	dir := t.TempDir()
-	words := strings.Fields(verb)
+	words := strings.Split(verb, " ")
 	var pipe string
 	for i, word := range words {
-		if strings.HasPrefix(word, "PIPE") {
-			name, _, _ := strings.Cut(word, "^")
-			pipe = filepath.Join(dir, name)
-			words[i] = filepath.Join(dir, word)
+		if before, name, ok := strings.Cut(word, "PIPE"); ok {
+			pipe, _, _ = strings.Cut(filepath.Join(dir, "PIPE"+name), "^")
+			words[i] = before + filepath.Join(dir, "PIPE"+name)
 		}
+	}
+	var settings []string
+	if strings.HasPrefix(words[0], "NIX_") {
+		settings, words = words[:1], words[1:]
 	}
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -55,6 +60,7 @@ func checkPipe(t *testing.T, verb string, silent bool) {
 	}
 	cmd := exec.Command("pix", append([]string{"--store", filepath.Join(dir, "store")}, words...)...)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "NIX_CONF_DIR="+dir)
+	cmd.Env = append(cmd.Env, settings...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {

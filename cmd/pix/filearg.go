@@ -49,14 +49,14 @@ func openReader(ctx context.Context, file string) (io.ReadCloser, error) {
 	return &streamFile{readAhead(ctx, f), f}, nil
 }
 
-// readContents returns the contents of a file. Opening and reading end with ctx.
-func readContents(ctx context.Context, file string) ([]byte, error) {
+// readContents returns the contents of a file of at most limit bytes. Opening and reading end with ctx.
+func readContents(ctx context.Context, file string, limit int64) ([]byte, error) {
 	src, err := openReader(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	defer src.Close()
-	return io.ReadAll(src)
+	return readUpTo(ctx, src, file, limit)
 }
 
 // openFile opens a file for reading, until ctx ends. Opening a named pipe waits until another process opens it for writing.

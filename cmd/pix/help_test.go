@@ -151,7 +151,7 @@ func TestEnvironmentHelp(t *testing.T) {
 func TestMan(t *testing.T) {
 	dir := t.TempDir()
 	root := newRoot(newApp(nil, nil, nil, nil))
-	if err := writeMan(root, dir, time.Unix(0, 0)); err != nil {
+	if err := writeMan(t.Context(), root, dir, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))

@@ -144,22 +144,30 @@ func (r *aheadReader) Close() error {
 	return nil
 }
 
+// maxText is the size in bytes of the largest text that a verb holds in memory.
+const maxText = 1 << 30
+
 // readSmall returns the contents of a file, or of standard input for "-". More than limit bytes are an error.
 func (a *app) readSmall(ctx context.Context, file string, limit int64) ([]byte, error) {
-	src := a.stdin
-	if file != "-" {
-		f, err := openFile(ctx, file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		src = f
+	src, err := a.openContents(ctx, file)
+	if err != nil {
+		return nil, err
 	}
-	r := readAhead(ctx, src)
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	defer src.Close()
+	return readUpTo(ctx, src, file, limit)
+}
+
+// A tooLargeError reports that a file is larger than a verb reads.
+type tooLargeError struct{ limit int64 }
+
+func (e *tooLargeError) Error() string { return fmt.Sprintf("it has more than %d bytes", e.limit) }
+
+// readUpTo returns the contents of an open file. If they have more than limit bytes, it also returns a [*tooLargeError]. Errors name
+// the file.
+func readUpTo(ctx context.Context, src io.Reader, file string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(src, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("it has more than %d bytes", limit)
+		err = &tooLargeError{limit}
 	}
 	var inFile *os.PathError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &inFile) {
@@ -174,17 +182,6 @@ func inputName(file string) string {
 		return stdinName
 	}
 	return "'" + file + "'"
-}
-
-// readFile returns the contents of a file, or of standard input for "-".
-func (a *app) readFile(ctx context.Context, file string) (string, error) {
-	src, err := a.openContents(ctx, file)
-	if err != nil {
-		return "", err
-	}
-	defer src.Close()
-	b, err := io.ReadAll(src)
-	return string(b), err
 }
 
 func addStdinFlag(cmd *cobra.Command, stdin *bool) {

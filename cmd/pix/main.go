@@ -34,6 +34,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	defer a.progress.end(nil) // a panic must not leave the terminal in the state of the live view
 	ctx, stop := interruptible(a.progress.restore, a.running.takes)
 	defer stop()
+	a.conf.ctx = ctx
 	root := newRoot(a)
 	args = joinOptions(root, endShellFlags(root, args))
 	root.SetArgs(args)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +28,7 @@ built from, else today.`,
 			if err != nil {
 				return err
 			}
-			return writeMan(cmd.Root(), args[0], date)
+			return writeMan(cmd.Context(), cmd.Root(), args[0], date)
 		},
 	}
 }
@@ -48,7 +49,7 @@ func (a *app) manDate() (time.Time, error) {
 }
 
 // writeMan writes the page of pix and the page of each verb.
-func writeMan(root *cobra.Command, dir string, date time.Time) error {
+func writeMan(ctx context.Context, root *cobra.Command, dir string, date time.Time) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func writeMan(root *cobra.Command, dir string, date time.Time) error {
 		}
 	}
 	for name, text := range pages {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+		if err := writeFile(ctx, filepath.Join(dir, name), []byte(text)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +74,7 @@ values of secret settings. Only its owner can read it.`,
 					return wrongUse(cmd, errors.New("the command after -- is missing"))
 				}
 			}
-			if err := cmp.Or(checkNotEmpty(cmd, "listen", "output", "record", "match"), o.check(args, command)); err != nil {
+			if err := o.check(args, command); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.monitor(cmd.Context(), o, args, command)
@@ -339,6 +338,9 @@ func (a *app) monitorCommand(ctx context.Context, m *monitor.Monitor, l net.List
 func (a *app) printRecording(ctx context.Context, out *monitorPrinter, name string) error {
 	if info, err := os.Stat(name); err == nil && info.Mode().Type() == os.ModeSocket {
 		return &usageError{fmt.Errorf("'%s' is a socket: name a command after --, or a socket for clients with --listen", name)}
+	}
+	if out.isFile(name) {
+		return &usageError{fmt.Errorf("'%s' is the recording: name another file with --output", name)}
 	}
 	f, err := openReader(ctx, name)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ type monitorPrinter struct {
 	totals  monitor.Totals
 	started bool     // false if nothing was monitored, so there are no totals
 	file    *os.File // nil if w is a stream
+	emptied bool     // the old contents of file are gone
 	err     error
 	failed  func(error) // reports the first error
 }
@@ -38,12 +40,25 @@ func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter
 	if o.output == "" {
 		return out, nil
 	}
-	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE, 0o600) // empty empties it later
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--output: %w", err)}
 	}
 	out.w, out.file = f, f
 	return out, nil
+}
+
+// isFile reports whether the output goes into a file with this name.
+func (p *monitorPrinter) isFile(name string) bool {
+	if p.file == nil {
+		return false
+	}
+	output, err := p.file.Stat()
+	if err != nil || !output.Mode().IsRegular() {
+		return false
+	}
+	info, err := os.Stat(name)
+	return err == nil && os.SameFile(output, info)
 }
 
 // event counts an event, and prints the events that the filter selects for it. After an error it only
@@ -69,9 +84,25 @@ func (p *monitorPrinter) print(text string) {
 	if p.err != nil {
 		return
 	}
-	if _, p.err = io.WriteString(p.w, text); p.err != nil {
+	p.err = p.empty()
+	if p.err == nil {
+		_, p.err = io.WriteString(p.w, text)
+	}
+	if p.err != nil {
 		p.failed(p.err)
 	}
+}
+
+// empty removes the old contents of the file before the first write. If nothing could be monitored, they stay.
+func (p *monitorPrinter) empty() error {
+	if p.file == nil || p.emptied {
+		return nil
+	}
+	p.emptied = true
+	if info, err := p.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return p.file.Truncate(0)
 }
 
 // failure returns the error of an earlier write.
@@ -156,7 +187,11 @@ func (p *monitorPrinter) close() error {
 	if p.file == nil {
 		return p.err
 	}
-	if err := p.file.Close(); err != nil && p.err == nil {
+	var err error
+	if p.started {
+		err = p.empty()
+	}
+	if err = errors.Join(err, p.file.Close()); err != nil && p.err == nil {
 		p.err = err
 		p.failed(err)
 	}

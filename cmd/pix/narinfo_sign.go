@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -68,7 +66,7 @@ func (a *app) signFile(ctx context.Context, file string, key signature.SecretKey
 		return fmt.Errorf("%s: %w", inputName(file), err)
 	}
 	if inPlace {
-		return replaceFile(file, text)
+		return writeFile(ctx, file, text)
 	}
 	return a.print(string(text))
 }
@@ -88,31 +86,4 @@ func (a *app) readNARInfo(ctx context.Context, file string) (*narinfo.NarInfo, e
 		return nil, fmt.Errorf("%s: %w", inputName(file), err)
 	}
 	return info, nil
-}
-
-// replaceFile replaces the contents of a file atomically, and keeps its mode.
-func replaceFile(file string, contents []byte) (err error) {
-	if file, err = filepath.EvalSymlinks(file); err != nil {
-		return err
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails after the rename
-	_, err = f.Write(contents)
-	if err == nil {
-		err = f.Chmod(info.Mode())
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ type globalFlags struct {
 func newApp(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *app {
 	return &app{
 		stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv,
-		conf: new(configuration), trace: new(traceFile), progress: new(progress),
+		conf: &configuration{ctx: context.Background()}, trace: new(traceFile), progress: new(progress),
 		running: new(runningProgram),
 	}
 }
@@ -79,7 +80,7 @@ Only results go to standard output. Exit codes: 0 yes or done, 1 no or failed, 2
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkNotEmpty(cmd, "from", "to", "out-link", "profile"); err != nil {
+			if err := checkNotEmpty(cmd); err != nil {
 				return wrongUse(cmd, err)
 			}
 			return a.checkProgress()

@@ -16,6 +16,7 @@ import (
 
 // A configuration is nix.conf. It is read once, when it is first needed.
 type configuration struct {
+	ctx    context.Context // ends the reading of files that block, such as pipes
 	conf   *nixconf.Conf
 	err    error
 	warned bool
@@ -29,7 +30,7 @@ func (a *app) configuration() (*nixconf.Conf, error) {
 		return c.conf, c.err
 	}
 	var err error
-	if c.conf, err = nixconf.Load(a.getenv); err != nil {
+	if c.conf, err = nixconf.Load(c.ctx, a.getenv); err != nil {
 		c.conf, c.err = nixconf.FromVariables(a.getenv), &usageError{err}
 	}
 	for _, o := range a.flags.options { // their values were checked when the flag was parsed
@@ -38,6 +39,14 @@ func (a *app) configuration() (*nixconf.Conf, error) {
 		}
 	}
 	return c.conf, c.err
+}
+
+// maxSettingFile is the size in bytes of the largest file with a key or with passwords that a setting names.
+const maxSettingFile = 1 << 20
+
+// read returns the contents of a small file that a setting names.
+func (c *configuration) read(file string) ([]byte, error) {
+	return readContents(c.ctx, file, maxSettingFile)
 }
 
 // warnOfConfiguration prints the warnings about the configuration once.

@@ -28,16 +28,19 @@ func (f *tlsFiles) check() error {
 	return nil
 }
 
+// maxPEM is the size in bytes of the largest file with a certificate or a key.
+const maxPEM = 1 << 20
+
 // config returns the configuration of HTTPS, or nil for HTTP.
 func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 	if f.cert == "" {
 		return nil, nil
 	}
-	cert, err := readContents(ctx, f.cert)
+	cert, err := readContents(ctx, f.cert, maxPEM)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readContents(ctx, f.key)
+	key, err := readContents(ctx, f.key, maxPEM)
 	if err != nil {
 		return nil, err
 	}

@@ -119,14 +119,14 @@ func (a *app) verifyingKeys(o *verifyOptions, given bool) (signature.KeySet, err
 	for _, err := range invalid {
 		a.warn(errorText(err))
 	}
-	return keys, addOwnKeys(keys, conf)
+	return keys, a.conf.addOwnKeys(keys, conf)
 }
 
 // addOwnKeys adds the keys with which this machine signs. Other users may not read the files, so those are ignored, as
 // in Nix.
-func addOwnKeys(keys signature.KeySet, conf *nixconf.Conf) error {
+func (c *configuration) addOwnKeys(keys signature.KeySet, conf *nixconf.Conf) error {
 	for _, file := range conf.Reader().Words("secret-key-files") {
-		own, err := secretKeys([]string{file})
+		own, err := c.secretKeys([]string{file})
 		if _, unreadable := errors.AsType[*os.PathError](err); unreadable {
 			continue
 		}

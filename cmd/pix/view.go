@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -52,7 +51,7 @@ of the paths, and loads nothing.`,
 		GroupID:           groupStore,
 		ValidArgsFunction: a.completeInstallables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cmp.Or(checkNotEmpty(cmd, "export", "url"), o.checkExport(cmd), o.check()); err != nil {
+			if err := cmp.Or(o.checkExport(cmd), o.check()); err != nil {
 				return wrongUse(cmd, err)
 			}
 			whole := len(args) == 0 && !stdin
@@ -140,7 +139,7 @@ func (a *app) exportView(ctx context.Context, s store.Store, roots []storepath.P
 	if file == "-" {
 		return a.print(page.String())
 	}
-	return os.WriteFile(file, page.Bytes(), 0o666)
+	return writeFile(ctx, file, page.Bytes())
 }
 
 // viewGrace is the time that running requests have to end after an interrupt.

@@ -159,6 +159,25 @@ func TestSmallWindows(t *testing.T) {
 	}
 }
 
+// On a phone the list of the documentation is closed, so that the page begins in the upper half of the window.
+func TestDocsOnPhone(t *testing.T) {
+	b := open(t)
+	b.emulate(360, 640, "light")
+	small := newSmall(t)
+	b.load(serve(t, small, small.App))
+	b.goTo("#/docs/store-paths")
+	b.wait("document.querySelector('.docs-page h2') !== null")
+	const top, listed = "document.querySelector('.docs-page h1').getBoundingClientRect().top", "document.querySelector('.docs-contents a').checkVisibility()"
+	if y := eval[float64](b, top); y > 320 || eval[bool](b, listed) {
+		t.Errorf("the page begins at %v", y)
+	}
+	b.screenshot("docs-phone")
+	eval[any](b, "document.querySelector('.docs-fold summary').click(); null")
+	b.wait(listed)
+	b.emulate(1280, 800, "light")
+	b.wait(listed + " && !document.querySelector('.docs-fold summary').checkVisibility()")
+}
+
 // checkReachable checks that the Tab key reaches every control. In a picture it reaches one element, from which the arrow
 // keys lead to the others.
 func (b *tab) checkReachable(hash string) {

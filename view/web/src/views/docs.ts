@@ -30,6 +30,12 @@ export const docs: View = {
   async show(main: HTMLElement, _context: Context, route: Route, signal: AbortSignal): Promise<void> {
     const article = h("article", { class: "docs-page", id: "docs-page", "aria-label": "Page" });
     const contents = h("nav", { class: "docs-contents", "aria-label": "Pages" });
+    // In a narrow window the list is above the page, and would hide it. The label of the list opens it there.
+    const narrow = matchMedia("(max-width: 720px)");
+    const fold = h("details", { class: "docs-fold" }, h("summary", {}, "Pages"), contents);
+    const setFold = (): void => void (fold.open = !narrow.matches);
+    setFold();
+    narrow.addEventListener("change", setFold, { signal });
     const search = h("input", {
       type: "search",
       placeholder: "Search the documentation",
@@ -38,7 +44,7 @@ export const docs: View = {
       autocomplete: "off",
       value: route.query.get("q") ?? "",
     });
-    replace(main, h("div", { class: "docs" }, h("aside", { class: "docs-side" }, h("div", { role: "search", "aria-label": "Documentation" }, search), contents), article));
+    replace(main, h("div", { class: "docs" }, h("aside", { class: "docs-side" }, h("div", { role: "search", "aria-label": "Documentation" }, search), fold), article));
     const pages = await getJSON<PageJSON[]>("docs", {}, signal);
     replace(contents, ...list(pages, route.path));
     const finder = new Finder(article, pages, signal);
