@@ -29,7 +29,16 @@ func (a *app) withDerivations(work func(src *drvSource) error) error {
 			src.store.Close()
 		}
 	}()
-	return work(src)
+	return src.explainMissing(work(src))
+}
+
+// explainMissing adds to the error of a missing input where pix has looked for it.
+func (src *drvSource) explainMissing(err error) error {
+	load, ok := errors.AsType[*derivation.LoadError](err)
+	if !ok || !errors.Is(load, fs.ErrNotExist) || len(src.dirs) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: inputs of a .drv file must be in its directory", err)
 }
 
 // A sourceDrv is a derivation from a drvSource.
