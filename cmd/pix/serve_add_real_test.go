@@ -10,8 +10,8 @@ import (
 	"pix/signature"
 )
 
-// After a Nix has copied a path through a server with --upstream-add, the store of the server has the closure as the upstream cache has
-// it, and serves it alone.
+// After a Nix has copied a path through a server with --upstream-add, the store of the server has the closure as the upstream cache
+// has it, and serves it alone.
 func TestRealServeUpstreamAdd(t *testing.T) {
 	key, err := signature.GenerateKey("matrix-1")
 	if err != nil {
