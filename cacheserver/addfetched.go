@@ -56,7 +56,7 @@ type fetchedAdder struct {
 // A wantedPath is a path to add. Its info would take more memory.
 type wantedPath struct {
 	path    storepath.Path
-	archive nixhash.Hash // that a client has received
+	archive nixhash.Hash // of the archive that a client has received
 	from    *Upstream
 }
 
@@ -102,7 +102,7 @@ func (a *fetchedAdder) add(from *Upstream, info *store.PathInfo) {
 	}
 }
 
-// work adds paths until there are none.
+// work adds paths until the queue is empty, or the adder is closed.
 func (a *fetchedAdder) work() {
 	for {
 		next, ok := a.next()
@@ -123,7 +123,7 @@ func (a *fetchedAdder) next() (wantedPath, bool) {
 	}
 	next := a.queue[0]
 	if a.queue = a.queue[1:]; len(a.queue) == 0 {
-		a.queue = nil
+		a.queue = nil // releases the memory
 	}
 	return next, true
 }
@@ -159,13 +159,13 @@ func (a *fetchedAdder) copy(w wantedPath) ([]*store.PathInfo, error) {
 	src := &additionSource{wantedPath: w, target: target, upstreams: a.upstreams, found: make(map[storepath.Path]foundAddition)}
 	return store.Copy(ctx, target, src, []storepath.Path{w.path}, &store.CopyOptions{
 		AddOptions: store.AddOptions{TrustedKeys: a.keys},
-		Parallel:   1, // reads of references need the places of clients
+		Parallel:   1, // each fetch of a reference takes a place that a client could use
 		Quiet:      true,
 	})
 }
 
-// openSession opens a session of the store, in which a collector does not delete the references of the path. It ends with the
-// addition: afterwards, a collector may delete everything without a root.
+// openSession opens a session of the store, during which a collector does not delete the references of the path. The session ends
+// with the addition: afterwards, a collector may delete everything without a root.
 func (a *fetchedAdder) openSession(ctx context.Context) (s store.Store, end func(), err error) {
 	opener, ok := store.As[store.Sessioner](a.target)
 	if !ok {

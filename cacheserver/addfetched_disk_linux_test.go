@@ -22,8 +22,8 @@ import (
 	"pix/storepath"
 )
 
-// More is fetched than fits on the disk: min-free deletes old paths, and every client gets the right archive. A path that was deleted
-// is served from the upstream cache again.
+// More is fetched than fits on the disk: min-free deletes old paths, and every client gets the right archive. A path that was
+// deleted is served from the upstream cache again.
 func TestAddFetchedToFullDisk(t *testing.T) {
 	spool := t.TempDir() // on another disk
 	testenv.OnSmallDisk(t, "24m", func(t *testing.T, dir string) {

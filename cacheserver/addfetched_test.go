@@ -91,8 +91,8 @@ func newHostileCache(t *testing.T) (*hostileUpstream, store.Store) {
 	return hostile, src
 }
 
-// A path whose archive a client has fetched is in the first store afterwards, with its references and signatures. The references come
-// from any upstream cache. Each archive was fetched once. After that the store answers, also without the upstream caches.
+// A path whose archive a client has fetched is in the first store afterwards, with its references and signatures. The references
+// come from any upstream cache. Each archive was fetched once. After that the store answers, also without the upstream caches.
 func TestAddFetched(t *testing.T) {
 	key, other := newKey(t, "test-1"), newKey(t, "other-1")
 	for _, dir := range []bool{false, true} {
@@ -228,7 +228,8 @@ func TestAddFetchedFromHostile(t *testing.T) {
 	}
 }
 
-// An upstream cache that answers each query with another info, or with a forged one, adds nothing except what a client has received.
+// An upstream cache that answers each query with another info, or with a forged one, adds nothing except what a client has
+// received.
 func TestAddFetchedChangedInfo(t *testing.T) {
 	key := newKey(t, "test-1")
 	for _, forged := range []bool{false, true} {
@@ -301,8 +302,8 @@ func (s *stuckStore) NARFromPath(ctx context.Context, path storepath.Path) (io.R
 	return nil, context.Cause(ctx)
 }
 
-// An upstream cache that does not send a reference delays no client: the client gets its archive, many requests begin one addition, and
-// Close ends it.
+// An upstream cache that does not send a reference delays no client: the client gets its archive, many requests begin one addition,
+// and Close ends it.
 func TestAddFetchedFromStuckStore(t *testing.T) {
 	key, mem := newKey(t, "test-1"), memstore.New(nil)
 	lib := addReferring(t, mem, "lib", "lib", nil, key)

@@ -12,7 +12,7 @@ import (
 )
 
 // An additionSource is the source of one addition: the part of the closure of a path that a store lacks, in the upstream stores. A
-// reference that the store has is a path without references here, so the copy does not query its closure.
+// path that the store has is a path without references here, so the copy does not query its closure.
 type additionSource struct {
 	wantedPath
 	target    store.Store
@@ -61,7 +61,7 @@ func (s *additionSource) QueryValidPaths(ctx context.Context, paths []storepath.
 	return slices.Compact(valid), nil
 }
 
-// QueryPathInfo returns the info of a path. If the store has the path, the info has only its name.
+// QueryPathInfo returns the info of a path. If the target has the path, the info has nothing else.
 func (s *additionSource) QueryPathInfo(ctx context.Context, path storepath.Path) (*store.PathInfo, error) {
 	// The path becomes a temporary root first, because a collector may delete it after the query.
 	if err := store.AddTempRoots(ctx, s.target, []storepath.Path{path}); err != nil {

@@ -197,8 +197,8 @@ func (a *archive) open(ctx context.Context, part byteRange) error {
 	return err
 }
 
-// openFile opens a part of the archive in a file of an Upstream, or in a file into which the archive is being fetched. It reports false
-// for other archives, also for those whose contents must be compared with a content address.
+// openFile opens a part of the archive in a file of an Upstream, or in a file into which the archive is being fetched. It reports
+// false for other archives, also for those whose contents must be compared with a content address.
 func (a *archive) openFile(ctx context.Context, part byteRange) (found bool, err error) {
 	u, ok := store.As[*Upstream](a.store)
 	if !ok || !a.isProved() {

@@ -49,8 +49,8 @@ func (h *Handler) serveCompressed(w *response, r *http.Request, a *archive) erro
 	return h.serveCompressedFile(w, r, f)
 }
 
-// compressDirectly sends a compressed archive without a file: while the disk is full, or if the contents must be compared with a content
-// address. A broken download cannot be resumed.
+// compressDirectly sends a compressed archive without a file: while the disk is full, or if the contents must be compared with a
+// content address. A broken download cannot be resumed.
 func (h *Handler) compressDirectly(w *response, r *http.Request, a *archive) error {
 	h.compressedHeader(w)
 	w.Header().Del("Accept-Ranges")

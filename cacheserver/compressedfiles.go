@@ -18,8 +18,8 @@ import (
 // compressedFiles are compressed archives in a directory.
 type compressedFiles struct{ keptFiles }
 
-// openCompressed opens a directory with compressed archives, or creates it. It deletes files that were not completed. At most writers
-// archives are compressed at a time.
+// openCompressed opens a directory with compressed archives, or creates it. It deletes files that were not completed. At most
+// writers archives are compressed at a time.
 func openCompressed(dir string, size int64, writers int) (*compressedFiles, error) {
 	c := &compressedFiles{keptFiles{dir: dir, max: size, writers: writers, temporary: ".compressing-", format: formatCompressed}}
 	return c, c.load(c.addFound)

@@ -49,8 +49,8 @@ func (h *Handler) cacheControl(l lifetime) string {
 	return "public, " + string(l)
 }
 
-// serveLargeContent answers a request for a file in memory that may be large, and is made from a store. It holds the place of an archive
-// while the file exists. Otherwise clients that do not read could fill the memory with files.
+// serveLargeContent answers a request for a file in memory that may be large, and is made from a store. It holds the place of an
+// archive while the file exists. Otherwise clients that do not read could fill the memory with files.
 func (h *Handler) serveLargeContent(w *response, r *http.Request, c content, from store.Store) error {
 	places, create := h.budgets.of(from).archives, c.make
 	c.make = func() ([]byte, error) {

@@ -26,9 +26,9 @@
 //
 // With [Options.Uploads], the handler accepts PUT requests as Nix sends them. An archive is verified before anything else uses it,
 // and waits in package uploads until its narinfo arrives, which is compared with it. An object needs a signature by a trusted key,
-// a content address, or a trusted uploader. Nothing that a client sends is believed if it can be computed, and nothing that a store has
-// is replaced. Below /upload, only the store that gets the uploads is served. Uploaded paths, and paths that an uploader finds there, are
-// protected from collectors for at least ten minutes. After that they need roots of their own.
+// a content address, or a trusted uploader. Nothing that a client sends is believed if it can be computed, and nothing that a store
+// has is replaced. Below /upload, only the store that gets the uploads is served. Uploaded paths, and paths that an uploader finds
+// there, are protected from collectors for at least ten minutes. After that they need roots of their own.
 //
 // # Upstream caches
 //
@@ -52,7 +52,8 @@
 //   - keptfiles.go has the files in a directory of limited size, and growingfile.go a file that is sent while it is written.
 //   - put.go accepts uploads: uploadoptions.go has the uploaders, putbody.go reads bodies, putnarinfo.go adds objects, putfiles.go is for
 //     the other files. namelocks.go orders uploads of one name, and sessions.go protects uploaded paths from collectors.
-//   - upstream.go fetches from other caches, which upstreamsource.go opens. fetchedfiles.go keeps archives, and fetchedinfos.go their
+//   - upstream.go fetches from other caches, which upstreamsource.go opens. upstreamarchive.go opens archives, with the readers in
+//     upstreamreaders.go. fetchedfiles.go keeps archives, also for partfiles.go without a directory, and fetchedinfos.go keeps their
 //     infos. addfetched.go adds paths to a store, from the closures in additionsource.go.
 //   - start.go and files.go are for browsers, health.go and events.go for operators.
 //

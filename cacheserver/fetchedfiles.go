@@ -26,7 +26,8 @@ type fetchedFiles struct {
 func openFetched(dir string, storeDir storepath.Dir, size int64, fetches int) (*fetchedFiles, error) {
 	c := &fetchedFiles{
 		keptFiles: keptFiles{dir: dir, max: size, writers: fetches, temporary: ".fetching-", format: formatFetched},
-		places:    newPlaces(fetches), storeDir: storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
+		places:    newPlaces(fetches),
+		storeDir:  storeDir, infos: make(map[string]*fetchedInfo), hashParts: make(map[nixhash.Hash]string), maxRead: maxReadInfos,
 	}
 	c.deleted = func(f *keptFile) { c.removeInfo(f.archive) }
 	if err := c.load(c.addFound); err != nil {

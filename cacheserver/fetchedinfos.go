@@ -62,7 +62,8 @@ func (c *fetchedFiles) removeInfo(archive nixhash.Hash) {
 	}
 }
 
-// forgetInfo deletes the info of a path if it is kept with the archive of this info. The archive remains, because other paths may have it.
+// forgetInfo deletes the info of a path if it is kept with the archive of this info. The archive remains, because other paths may
+// have it.
 func (c *fetchedFiles) forgetInfo(info *store.PathInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -86,8 +86,8 @@ func checkStores(stores []store.Store) error {
 	return nil
 }
 
-// Close ends the compression of archives and additions of fetched paths, and releases the resources of the handler. No request may be
-// running.
+// Close ends the compression of archives and additions of fetched paths, and releases the resources of the handler. No request may
+// be running.
 func (h *Handler) Close() error {
 	var err error
 	if h.adder != nil {

@@ -89,9 +89,12 @@ func (k *keptFiles) load(add func(fs.DirEntry) error) error {
 // path returns the path of a complete file.
 func (k *keptFiles) path(n keptName) string { return filepath.Join(k.dir, k.format(n)) }
 
-// largest returns the maximum size of an archive for which a file is written. If all writers write such files, the directory still has
-// space for one more.
-func (k *keptFiles) largest() uint64 { return uint64(k.max) / uint64(k.writers+1) }
+// largest returns the maximum size of an archive for which a file is written.
+func (k *keptFiles) largest() uint64 { return largestFile(k.max, k.writers) }
+
+// largestFile returns the maximum size of an archive for which a file is written into a directory with limit bytes. If all writers
+// write such files, the directory still has space for one more.
+func largestFile(limit int64, writers int) uint64 { return uint64(limit) / uint64(writers+1) }
 
 // add adds a complete file. k.mu is held.
 func (k *keptFiles) add(n keptName, used time.Time) {
@@ -250,14 +253,14 @@ func (k *keptFiles) publish(temporary string, name keptName, err error) error {
 	return nil
 }
 
-// verify compares an open file with the hash in its name, unless it is verified. A file of another process may have been damaged by a
-// power cut. verify deletes such a file, and returns errDamaged.
+// verify compares an open file with the hash in its name, unless this process has written or compared it: a power cut may have
+// damaged a file that an earlier process has written. verify deletes a damaged file, and returns errDamaged.
 func (k *keptFiles) verify(ctx context.Context, f *openFile) error {
 	if f.verified {
 		return nil
 	}
 	hasher := nixhash.SHA256.New()
-	contents := io.NewSectionReader(f.File, 0, f.name.size+1) // one more, because a longer file is another one
+	contents := io.NewSectionReader(f.File, 0, f.name.size+1) // one more byte, so that a longer file has another hash
 	if _, err := io.Copy(hasher, contextio.NewReader(ctx, contents)); err != nil {
 		return err
 	}

@@ -117,7 +117,8 @@ func TestForgedKeptArchive(t *testing.T) {
 	}
 }
 
-// An upstream cache cannot put an archive that was compressed for another path under a path whose name follows from a content address.
+// An upstream cache cannot put an archive that was compressed for another path under a path whose name follows from a content
+// address.
 func TestForgedCompressedArchive(t *testing.T) {
 	mem := memstore.New(nil)
 	contents := strings.Repeat("right", 1<<18)

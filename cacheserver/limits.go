@@ -20,7 +20,7 @@ type places struct {
 
 func newPlaces(n int) *places { return &places{taken: make(chan struct{}, n)} }
 
-// A budget has the places of the requests that read from one store. The stores of this machine share one, and each [Upstream] has its
+// A budget limits the requests that read from one store. The stores of this machine share one, and each [Upstream] has its
 // own: requests that wait for a slow upstream cache must not take the places of others.
 type budget struct {
 	archives *places // archives that are sent while they are read

@@ -21,9 +21,9 @@ func (h *Handler) lookUp(ctx context.Context, hashPart string) (s store.Store, i
 	return s, info, err
 }
 
-// firstStore calls query for one store after the other until one has what the query asks for. An upstream cache that fails does not keep
-// the query from the next stores. If no store has it, the error is the one of the first such upstream cache, or absent: a client must
-// not take a failure for an absence, which it may remember for an hour.
+// firstStore calls query for one store after the other until one has what the query asks for. An upstream cache that fails does not
+// keep the query from the next stores. If no store has it, the error is the one of the first such upstream cache, or absent: a
+// client must not take a failure for an absence, which it may remember for an hour.
 func (h *Handler) firstStore(absent error, query func(store.Store) error) error {
 	var failed error
 	for _, s := range h.stores {

@@ -60,10 +60,10 @@ type Options struct {
 	// none.
 	Uploads *UploadOptions
 
-	// AddFetched adds the paths whose archives clients have fetched from an [Upstream] to the first store, with the references that the
-	// store lacks. No request waits for that. The archives are read from the files of the Upstream, so the Upstream keeps them, in a
-	// temporary directory if it has no other one; a path is not added if its archive, or one of its references, is too large to be kept.
-	// Realisations and build logs are not added. The paths have no roots: a collection deletes them.
+	// AddFetched adds the paths whose archives clients have fetched from an [Upstream] to the first store, with the references that
+	// the store lacks. No request waits for that. The archives are read from the files of the Upstream, so the Upstream keeps them, in
+	// a temporary directory if it has no other one; a path is not added if its archive, or one of its references, is too large to be
+	// kept. Realisations and build logs are not added. The paths have no roots: a collection deletes them.
 	AddFetched bool
 
 	// Observer gets events. It may be nil.

@@ -167,8 +167,8 @@ func (p *upload) putArchive(ctx context.Context) (created bool, err error) {
 	return true, p.spool.Receive(ctx, senderOf(p.by, p.r), name, p.r.ContentLength, p.open(-1))
 }
 
-// senderOf returns the client to whose quota an archive counts that an uploader sends. All clients without a token are one uploader,
-// so each network address has a quota of its own.
+// senderOf returns the client to whose quota an archive counts that an uploader sends. All clients without a token are one
+// uploader, so each network address has a quota of its own.
 func senderOf(by *Uploader, r *http.Request) uploads.Sender {
 	sender := uploads.Sender{Uploader: by.Name}
 	if by.Token == "" {
@@ -199,8 +199,8 @@ func (h *Handler) headUploaded(w *response, r *http.Request, n name) bool {
 }
 
 // lookUpForPush is lookUp for a request for a narinfo. An uploader that asks for it does not upload a path that the store has, and
-// uploads paths that refer to it. So the path is protected from collectors like an uploaded one. A collector may have deleted it before,
-// so it is looked up again.
+// uploads paths that refer to it. So the path is protected from collectors like an uploaded one. A collector may have deleted it
+// before, so it is looked up again.
 func (h *Handler) lookUpForPush(r *http.Request, hashPart string) (store.Store, *store.PathInfo, error) {
 	s, info, err := h.lookUp(r.Context(), hashPart)
 	if err != nil || !h.forPushes || h.uploads.uploaders.find(r) == nil {

@@ -255,8 +255,8 @@ func TestPushFromTwoAddresses(t *testing.T) {
 	}
 }
 
-// A HEAD request prolongs an archive only for the client that has sent it. A request without a token from another address neither finds
-// nor prolongs it, also if clients without a token may upload.
+// A HEAD request prolongs an archive only for the client that has sent it. A request without a token from another address neither
+// finds nor prolongs it, also if clients without a token may upload.
 func TestProlongedUploads(t *testing.T) {
 	archive := fileArchive("contents")
 	target := "/nar/" + nixhash.Sum(nixhash.SHA256, archive).Nix32() + ".nar"

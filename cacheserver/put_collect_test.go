@@ -67,8 +67,9 @@ func (w *collectWorld) collect(t *testing.T, path storepath.Path) (valid bool) {
 	return valid
 }
 
-// An uploaded path is not collected before the paths that refer to it are uploaded, also if the cache had it before the push. An archive
-// that waits for its narinfo is not in the store, so no collector deletes it. When the server ends, the paths need roots of their own.
+// An uploaded path is not collected before the paths that refer to it are uploaded, also if the cache had it before the push. An
+// archive that waits for its narinfo is not in the store, so no collector deletes it. When the server ends, the paths need roots of
+// their own.
 func TestCollectedUploads(t *testing.T) {
 	w := newCollectWorld(t)
 	base := newPushed(t, "base", fileArchive("base"), nil, w.key)
@@ -137,7 +138,8 @@ func TestUnprotectedReads(t *testing.T) {
 	}
 }
 
-// A path that is collected while a client downloads it, whole or in parts, is absent afterwards. No response with other bytes is complete.
+// A path that is collected while a client downloads it, whole or in parts, is absent afterwards. No response with other bytes is
+// complete.
 func TestCollectedDownload(t *testing.T) {
 	w := newCollectWorld(t)
 	contents := strings.Repeat("0123456789", 1<<20) // more than the buffers of a connection

@@ -46,7 +46,7 @@ type Upstream struct {
 	fetched *fetchedFiles // nil if no archives are kept
 	parts   partFiles     // used if fetched is nil
 
-	// keepsAll says that whole archives are kept in files, too, if fetched is nil. A handler with AddFetched sets it.
+	// If keepsAll is set, a request for a whole archive also fetches it into parts. A handler with AddFetched sets it.
 	keepsAll atomic.Bool
 }
 

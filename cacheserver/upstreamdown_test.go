@@ -19,8 +19,8 @@ import (
 	"pix/store/memstore"
 )
 
-// A deadHost passes requests to a handler. While it is down, no connection is established, and no attempt fails by itself. If it accepts
-// connections, it does not answer while it is down.
+// A deadHost passes requests to a handler. While it is down, no connection is established, and no attempt fails by itself. If it
+// accepts connections, it does not answer while it is down.
 type deadHost struct {
 	http.Handler
 	accepts  bool
@@ -45,8 +45,8 @@ func (h *deadHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// While the host of an upstream cache drops all packets, or accepts connections and answers nothing, one request at a time waits for 15 s,
-// and the others fail at once. When the host answers again, so does the server.
+// While the host of an upstream cache drops all packets, or accepts connections and answers nothing, one request at a time waits
+// for 15 s, and the others fail at once. When the host answers again, so does the server.
 func TestUpstreamUnreachable(t *testing.T) {
 	for _, accepts := range []bool{false, true} {
 		testUnreachable(t, accepts)

@@ -64,8 +64,8 @@ func (w *stalledWorld) checkAtOnce(t *testing.T, what, target string, header ...
 	}
 }
 
-// stall sends requests for what the upstream cache does not send, more than there are places, and returns when all of them wait. The
-// result waits for their ends.
+// stall sends requests for what the upstream cache does not send, more than there are places, and returns when all of them wait.
+// The result waits for their ends.
 func (w *stalledWorld) stall(t *testing.T, target string, header ...string) (end func()) {
 	t.Helper()
 	var clients sync.WaitGroup
@@ -83,8 +83,8 @@ func (w *stalledWorld) stall(t *testing.T, target string, header ...string) (end
 	}
 }
 
-// While an upstream cache sends an archive slowly, any number of requests for it, whole or in parts, take no place from archives that are
-// ready: of a store of this machine, and of the same upstream cache.
+// While an upstream cache sends an archive slowly, any number of requests for it, whole or in parts, take no place from archives
+// that are ready: of a store of this machine, and of the same upstream cache.
 func TestStalledParts(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		for _, part := range []string{"bytes=0-", "bytes=1-", "bytes=150000-150009", "bytes=10-19"} {

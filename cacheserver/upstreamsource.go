@@ -34,8 +34,8 @@ const (
 	retryAfter = 10 * time.Second // between attempts to open or reach the store
 	maxOpening = 30 * time.Second
 
-	// maxQuery is the time in which the store must answer a query for a small file. A client waits, and there may be other stores. It is
-	// the default timeout of a connection.
+	// maxQuery is the time in which the store must answer a query for a small file. A client waits, and there may be other stores. It
+	// is the default timeout of a connection.
 	maxQuery = 15 * time.Second
 )
 
@@ -104,8 +104,9 @@ func (s *upstreamSource) answered(ctx context.Context, err error) error {
 	return reported
 }
 
-// isUnreachable reports whether an error means that no connection was established, or no query was answered, within the timeout. The
-// host is down, or a firewall drops its packets. A refused connection is none: it takes no time, and may be accepted a moment later.
+// isUnreachable reports whether an error means that no connection was established, or no query was answered, within the timeout.
+// The host is down, or a firewall drops its packets. A refused connection is none: it takes no time, and may be accepted a moment
+// later.
 func isUnreachable(err error) bool {
 	if errors.Is(err, errSilent) {
 		return true

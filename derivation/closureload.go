@@ -20,7 +20,7 @@ type closureLoader struct {
 	todo  []pending
 	busy  int // goroutines that load derivations
 
-	workers int // goroutines
+	workers int // number of goroutines
 }
 
 // A pending is a derivation to load.
@@ -57,18 +57,18 @@ func (f *closureLoader) load(ctx context.Context, roots []storepath.Path, worker
 // work loads derivations until the list is empty.
 func (f *closureLoader) work(ctx context.Context) error {
 	for {
-		some := f.next(ctx)
-		if len(some) == 0 {
+		batch := f.next(ctx)
+		if len(batch) == 0 {
 			return nil
 		}
-		if err := f.loadSome(ctx, some); err != nil {
+		if err := f.loadBatch(ctx, batch); err != nil {
 			return err
 		}
 	}
 }
 
-// next waits for derivations to load. There are none if the context has ended, or if todo is empty and no
-// goroutine is busy, which could add to it. The caller must call loadSome.
+// next waits for derivations to load. It returns none if the context has ended, or if todo is empty and no
+// goroutine is busy, which could add to it. The caller must call loadBatch.
 func (f *closureLoader) next(ctx context.Context) []pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,22 +81,22 @@ func (f *closureLoader) next(ctx context.Context) []pending {
 	f.busy++
 	n := 1
 	if _, ok := f.loader.(BatchLoader); ok {
-		n = min((len(f.todo)+f.workers-1)/f.workers, batchSize)
+		n = min((len(f.todo)+f.workers-1)/f.workers, batchSize) // leaves derivations for the other goroutines
 	}
 	rest := len(f.todo) - n
-	some := slices.Clone(f.todo[rest:])
+	batch := slices.Clone(f.todo[rest:])
 	f.todo = f.todo[:rest]
-	return some
+	return batch
 }
 
-// loadSome loads derivations that next has returned.
-func (f *closureLoader) loadSome(ctx context.Context, some []pending) error {
-	paths := make([]storepath.Path, len(some))
-	for i, p := range some {
+// loadBatch loads derivations that next has returned. After an error the goroutine stays busy: the error ends all goroutines.
+func (f *closureLoader) loadBatch(ctx context.Context, batch []pending) error {
+	paths := make([]storepath.Path, len(batch))
+	for i, p := range batch {
 		paths[i] = p.path
 	}
 	loader := loadAhead(ctx, f.loader, paths)
-	for _, p := range some {
+	for _, p := range batch {
 		d, length, err := loadOne(ctx, loader, p.path)
 		if err != nil {
 			return &LoadError{Path: p.path, NeededBy: p.neededBy, Err: err}

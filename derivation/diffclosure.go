@@ -85,8 +85,8 @@ func (c *closureDiffer) isFirst(in *InputDifference) bool {
 	return true
 }
 
-// inParallel calls do for parts of the numbers below n, on one goroutine for each processor. The error is the first one,
-// or the cause of ctx.
+// inParallel calls do for ranges of the numbers below n, on one goroutine for each processor. A range has
+// at least 16 numbers, and at most batchSize. The error is the first one, or the cause of ctx.
 func inParallel(ctx context.Context, n int, do func(ctx context.Context, from, to int) error) error {
 	procs := runtime.GOMAXPROCS(0)
 	part := max(16, min(n/procs, batchSize))
@@ -115,7 +115,7 @@ func inParallel(ctx context.Context, n int, do func(ctx context.Context, from, t
 	return err
 }
 
-// loadPairs returns loaders for the derivations of pairs.
+// loadPairs returns loaders for the derivations of pairs, one for each side, which have loaded a batch if they can.
 func (c *closureDiffer) loadPairs(ctx context.Context, pairs []*InputDifference) (loaders [2]Loader) {
 	var paths [2][]storepath.Path
 	for _, in := range pairs {
@@ -138,8 +138,8 @@ func (c *closureDiffer) loader(ctx context.Context) inputLoader {
 	}
 }
 
-// compare compares the two derivations of a pair, which it loads with the loaders. The comparison is empty if one of them cannot be loaded. The
-// error is a [*LimitError].
+// compare loads the two derivations of a pair, and compares them. The comparison is empty if one of them cannot be
+// loaded. The error is a [*LimitError].
 func (c *closureDiffer) compare(ctx context.Context, in *InputDifference, loaders [2]Loader) (comparison, error) {
 	var drvs [2]*Derivation
 	for side, path := range []storepath.Path{in.A, in.B} {

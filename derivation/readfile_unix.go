@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// readFile returns the contents of a file of at most [MaxFile] bytes. It reads the file into buf, and returns buf, possibly grown. It
-// makes four system calls where os.ReadFile makes seven, which matters when a directory of derivations is
-// verified.
+// readFile returns the contents of a file of at most [MaxFile] bytes. It reads the file into buf, and returns buf, possibly grown.
+// It makes four system calls where os.ReadFile makes seven, which matters when a directory of derivations is verified.
 func readFile(name string, buf []byte) (text string, _ []byte, err error) {
 	fd, err := retry(func() (int, error) {
 		return syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0) // so that a named pipe does not block

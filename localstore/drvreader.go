@@ -17,8 +17,8 @@ import (
 	"pix/storepath"
 )
 
-// largeDerivation is the size in bytes from which on only one call at a time reads a derivation. In memory it may need six times its
-// size.
+// largeDerivation is the size in bytes from which on only one call at a time reads a derivation. In memory it may need six times
+// its size.
 const largeDerivation = 1 << 20
 
 // A drvReader reads derivations for one call, which keeps them in memory until it calls close.

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// smallSize is the size in bytes of the largest file that Dump reads and writes on the caller's goroutine. The goroutine and the channels
-// of a pipeline take more time than reading such a file.
+// smallSize is the size in bytes of the largest file that Dump reads and writes on the caller's goroutine. The goroutine and the
+// channels of a pipeline take more time than reading such a file.
 const smallSize = 32 << 10
 
 // openSmall opens path if it is a small file. If it cannot be opened, the pipeline finds the error again.

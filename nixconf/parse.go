@@ -117,8 +117,7 @@ func include(ctx context.Context, name, from string, depth int, optional bool) (
 	return parse(ctx, text, name, depth+1)
 }
 
-// read returns the contents of a file of at most maxFile bytes, until ctx ends. The file may be a pipe. Then a goroutine may wait for
-// the pipe after read has returned.
+// read is readNow until ctx ends. Then its goroutine may still wait for a pipe after read has returned.
 func read(ctx context.Context, name string) (string, error) {
 	type result struct {
 		text string
@@ -137,6 +136,7 @@ func read(ctx context.Context, name string) (string, error) {
 	}
 }
 
+// readNow returns the contents of a file of at most maxFile bytes. It waits for the writer of a pipe.
 func readNow(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -44,7 +44,7 @@ type archiveSender struct {
 	out  *outbox
 	held [heldBack]byte // held[:n] are the last bytes written
 	n    int
-	sent int   // number of bytes that were sent in small pieces
+	sent int   // number of bytes that write has sent, counted up to smallArchive+1
 	err  error // the first error of sending
 }
 
@@ -91,7 +91,7 @@ func (s *archiveSender) WriteFile(f nar.File, n int64) (written int64, err error
 	return written + rest, err
 }
 
-// flush sends the bytes that were held back. If another request is already here, all may be sent together with the next reply.
+// flush sends the bytes that were held back. If another request is already here, the outbox may send them with the next reply.
 func (s *archiveSender) flush(another bool) error {
 	if s.err == nil {
 		s.err = s.out.writeNow(s.held[:s.n], true)

@@ -60,8 +60,8 @@ func (s *batchStore) NARsFromPaths(ctx context.Context, infos []*store.PathInfo)
 	}
 }
 
-// A loader of a store that reads many archives at once returns the texts of small files. It leaves out a large one, everything after
-// an invalid path, and everything from a bad archive on.
+// A loader of a store that reads many archives at once returns the texts of small files. It leaves out a large one, everything
+// after an invalid path, and everything from a bad archive on.
 func TestDerivationBatch(t *testing.T) {
 	s := &batchStore{Store: memstore.New(nil)}
 	var paths []storepath.Path

@@ -36,7 +36,7 @@ must be in the store.`,
 			if len(args) == 1 {
 				file = args[0]
 			}
-			text, err := a.readNews(cmd.Context(), file)
+			text, err := a.readDerivations(cmd.Context(), file)
 			if err != nil {
 				return err
 			}
@@ -86,8 +86,8 @@ func derivationName(dir storepath.Dir, file string) string {
 	return name
 }
 
-// readNews returns the text of a .drv file or JSON, which may have many derivations.
-func (a *app) readNews(ctx context.Context, file string) (string, error) {
+// readDerivations returns the text of a .drv file, or JSON, which may be larger because it may have many derivations.
+func (a *app) readDerivations(ctx context.Context, file string) (string, error) {
 	src, err := a.openContents(ctx, file)
 	if err != nil {
 		return "", err
@@ -95,7 +95,7 @@ func (a *app) readNews(ctx context.Context, file string) (string, error) {
 	defer src.Close()
 	text, err := readUpTo(ctx, src, file, derivation.MaxFile)
 	if errors.As(err, new(*tooLargeError)) && isJSON(string(text)) {
-		var more []byte
+		var more []byte // after the beginning that the first readUpTo has returned
 		more, err = readUpTo(ctx, src, file, maxText)
 		text = append(text, more...)
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A named pipe as FILE of a verb, or as a file of settings, does not keep it from ending: one SIGTERM ends the verb while it waits for a process that opens the
-// pipe for writing, and while it reads from a process that writes nothing.
+// A named pipe as FILE of a verb, or as a file of settings, does not keep it from ending: one SIGTERM ends the verb while it waits
+// for a process that opens the pipe for writing, and while it reads from a process that writes nothing.
 func TestNamedPipes(t *testing.T) {
 	for i, args := range []string{
 		"drv-show PIPE.drv", "drv-show --json-version 4 PIPE", "drv-hash PIPE.drv", "drv-diff PIPE.drv PIPE.drv", "drv-add PIPE",

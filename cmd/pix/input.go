@@ -162,8 +162,8 @@ type tooLargeError struct{ limit int64 }
 
 func (e *tooLargeError) Error() string { return fmt.Sprintf("it has more than %d bytes", e.limit) }
 
-// readUpTo returns the contents of an open file. If they have more than limit bytes, it also returns a [*tooLargeError]. Errors name
-// the file.
+// readUpTo returns the contents of an open file. If they have more than limit bytes, it returns the first limit+1 bytes and a
+// [*tooLargeError]. Errors name the file.
 func readUpTo(ctx context.Context, src io.Reader, file string, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(src, limit+1))
 	if err == nil && int64(len(b)) > limit {

@@ -40,7 +40,7 @@ func (a *app) monitorOutput(o *monitorOptions, hasCommand bool) (*monitorPrinter
 	if o.output == "" {
 		return out, nil
 	}
-	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE, 0o600) // empty empties it later
+	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE, 0o600) // the first write removes the old contents
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--output: %w", err)}
 	}

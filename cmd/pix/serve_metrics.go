@@ -119,11 +119,14 @@ func (o *serveObserver) text() string {
 	metric("pix_cache_requests_total", "counter", "Requests that were answered.", func(c requestCount) any { return c.requests })
 	metric("pix_cache_sent_bytes_total", "counter", "Bytes of bodies that were sent.", func(c requestCount) any { return c.bytes })
 	metric("pix_cache_request_seconds_total", "counter", "Time between requests and the ends of their responses.", func(c requestCount) any { return c.seconds })
-	fmt.Fprintf(&b, "# HELP pix_cache_added_paths_total Paths that were added from upstream caches.\n# TYPE pix_cache_added_paths_total counter\npix_cache_added_paths_total %d\n", added)
-	fmt.Fprintf(&b, "# HELP pix_cache_failed_additions_total Fetched paths that could not be added.\n# TYPE pix_cache_failed_additions_total counter\npix_cache_failed_additions_total %d\n", failed)
+	single := func(name, typ, help string, value any) {
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n%s %v\n", name, help, name, typ, name, value)
+	}
+	single("pix_cache_added_paths_total", "counter", "Paths that were added from upstream caches.", added)
+	single("pix_cache_failed_additions_total", "counter", "Fetched paths that could not be added.", failed)
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	fmt.Fprintf(&b, "# HELP go_goroutines Number of goroutines.\n# TYPE go_goroutines gauge\ngo_goroutines %d\n", runtime.NumGoroutine())
-	fmt.Fprintf(&b, "# HELP go_memstats_sys_bytes Memory obtained from the system.\n# TYPE go_memstats_sys_bytes gauge\ngo_memstats_sys_bytes %d\n", memory.Sys)
+	single("go_goroutines", "gauge", "Number of goroutines.", runtime.NumGoroutine())
+	single("go_memstats_sys_bytes", "gauge", "Memory obtained from the system.", memory.Sys)
 	return b.String()
 }

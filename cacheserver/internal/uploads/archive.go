@@ -32,8 +32,8 @@ type Archive struct {
 	expires  time.Time
 }
 
-// Promise reports whether a client has sent an archive. If so, it is kept for a narinfo that the client sends next. For other clients
-// of the uploader it reports false: a stranger must not prolong an archive that counts to the quota of another client.
+// Promise reports whether a client has sent an archive. If so, it is kept for a narinfo that the client sends next. For other
+// clients of the uploader it reports false: a stranger must not prolong an archive that counts to the quota of another client.
 func (s *Spool) Promise(by Sender, name Name) (size int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

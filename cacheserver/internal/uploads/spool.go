@@ -166,17 +166,18 @@ func addUsage[K comparable](m map[K]usage, k K, bytes int64, files int) {
 	}
 }
 
-// add adds a verified archive. If the uploader already has it, add deletes the new file, and the archive counts to the quota of the
-// client that has sent it last, for which it is kept longer.
+// add adds a verified archive. If the uploader already has it, add deletes the new file. The old archive then counts to the quota
+// of the client that has sent it last, and only that client can prolong it.
 func (s *Spool) add(a *Archive) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := key{a.by.Uploader, a.Name}
-	if old := s.archives[k]; old != nil || s.closed {
+	if s.closed {
 		s.remove(a)
-		if s.closed {
-			return
-		}
+		return
+	}
+	k := key{a.by.Uploader, a.Name}
+	if old := s.archives[k]; old != nil {
+		s.remove(a)
 		s.change(old.by, -old.FileSize, -1)
 		s.change(a.by, old.FileSize, 1)
 		old.by = a.by

@@ -294,8 +294,8 @@ func TestUploaders(t *testing.T) {
 	}
 }
 
-// Only a client that has sent an archive prolongs it. If another client of the uploader sends it again, it counts to the quota of that
-// client.
+// Only a client that has sent an archive prolongs it. If another client of the uploader sends it again, it counts to the quota of
+// that client.
 func TestClients(t *testing.T) {
 	s, dir := open(t, uploads.Options{Quota: 1000})
 	archive := archiveOf(t, strings.Repeat("x", 700))
