@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"pix/internal/contextio"
 	"pix/internal/parallel"
 	"pix/nixhash"
 )
@@ -41,8 +39,9 @@ type keptFiles struct {
 // A keptFile is a complete file.
 type keptFile struct {
 	keptName
-	used     time.Time
-	verified bool // this process has written the file, or has compared it with its hash
+	used      time.Time
+	verified  bool          // this process has written the file, or has compared it with its hash
+	verifying *verification // nil if no request compares it
 }
 
 // A keptName identifies a complete file: by the hash of the archive, and the hash and the size of the file.
@@ -58,7 +57,8 @@ func (n keptName) etag() string { return `"` + n.file.Nix32() + `"` }
 type openFile struct {
 	*os.File
 	name     keptName
-	verified bool // as in keptFile, when the file was opened
+	kept     *keptFile // as which it was opened; another one may have taken its place
+	verified bool      // as in keptFile, when the file was opened
 }
 
 // load opens the directory, or creates it. It deletes files that were not completed, and calls add for all others.
@@ -184,7 +184,7 @@ func (k *keptFiles) findLocked(archive nixhash.Hash) (*openFile, *growingFile, e
 		known.used = now
 		os.Chtimes(f.Name(), now, now) // the order after a restart; without it only other files are deleted
 	}
-	return &openFile{f, known.keptName, known.verified}, nil, nil
+	return &openFile{f, known.keptName, known, known.verified}, nil, nil
 }
 
 // createTemp creates a file under a temporary name, with disk space for size bytes. cancel ends the function that will write it. The
@@ -251,43 +251,6 @@ func (k *keptFiles) publish(temporary string, name keptName, err error) error {
 	k.add(name, time.Now())
 	k.files[name.archive].verified = true
 	return nil
-}
-
-// verify compares an open file with the hash in its name, unless this process has written or compared it: a power cut may have
-// damaged a file that an earlier process has written. verify deletes a damaged file, and returns errDamaged.
-func (k *keptFiles) verify(ctx context.Context, f *openFile) error {
-	if f.verified {
-		return nil
-	}
-	hasher := nixhash.SHA256.New()
-	contents := io.NewSectionReader(f.File, 0, f.name.size+1) // one more byte, so that a longer file has another hash
-	if _, err := io.Copy(hasher, contextio.NewReader(ctx, contents)); err != nil {
-		return err
-	}
-	if nixhash.FromHash(nixhash.SHA256, hasher) != f.name.file {
-		k.remove(f.name.archive)
-		return errDamaged
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	f.verified = true
-	if known := k.files[f.name.archive]; known != nil && known.keptName == f.name {
-		known.verified = true
-	}
-	return nil
-}
-
-// errDamaged is the error of a file that does not have the hash in its name.
-var errDamaged = errors.New("a kept file was damaged, and is deleted")
-
-// remove deletes the file of an archive, which is damaged.
-func (k *keptFiles) remove(archive nixhash.Hash) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if f := k.files[archive]; f != nil {
-		os.Remove(k.path(f.keptName)) // otherwise the next writer replaces it
-		k.forget(f)
-	}
 }
 
 // errClosed is the error of requests after [Handler.Close] or [Upstream.Close].

@@ -49,7 +49,8 @@ type archiveSender struct {
 }
 
 // smallArchive is the number of bytes of an archive that may be held back together with the reply before it, so that a
-// small archive is sent in one write, or together with the archives after it.
+// small archive is sent in one write, or together with the archives after it. While the store returns an archive slowly, nothing is held
+// back.
 const smallArchive = 32 << 10
 
 // heldBack is the number of bytes that are held back: the last parenthesis of an archive.

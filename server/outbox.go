@@ -44,6 +44,7 @@ type outbox struct {
 	charged  int64     // number of bytes that the account holds
 	writing  bool      // some goroutine writes to the connection
 	idle     bool      // nothing was queued since the connection became idle
+	slow     bool      // the work takes long: writeNow holds nothing back
 	closed   bool
 	writers  sync.WaitGroup
 }
@@ -147,9 +148,10 @@ func (o *outbox) tryQueue(p []byte) bool {
 
 // writeNow writes p on the calling goroutine, after any other writer has finished. If another
 // request is already here, p may be held back until the reply to that one. Then the caller must
-// call flush before it waits for anything else.
+// call flush before it waits for anything else, or startFlush must be called while it waits.
 func (o *outbox) writeNow(p []byte, another bool) error {
 	o.mu.Lock()
+	another = another && !o.slow
 	for o.writing && !o.closed && len(o.buf)+len(p) > heldSize {
 		o.progress.Wait()
 	}
@@ -188,11 +190,20 @@ func (o *outbox) swap() []byte {
 	return full
 }
 
-// startFlush lets a goroutine write what writeNow has held back.
+// startFlush lets a goroutine write what writeNow has held back. Nothing calls it again during the same
+// work, so writeNow holds nothing back until mayHold is called.
 func (o *outbox) startFlush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.slow = true
 	o.startWriter()
+}
+
+// mayHold allows writeNow to hold bytes back, until startFlush is called.
+func (o *outbox) mayHold() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.slow = false
 }
 
 // writeAndUnlock unlocks the outbox, and writes held and then p.

@@ -119,6 +119,7 @@ func (t *tunnel) sendReply(p []byte, another bool) error {
 	if lost := t.stopWork(); lost != nil {
 		p = append(lost, p...)
 	}
+	t.out.mayHold()
 	return t.out.writeNow(p, another)
 }
 
