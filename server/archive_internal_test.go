@@ -25,7 +25,7 @@ func TestArchiveSender(t *testing.T) {
 				var o outbox
 				o.init(ours, time.Minute)
 				o.guard = func(f func()) { f() }
-				o.account = newMemory(64 << 20).requests.open(owner{uid: 1, known: true}, new(conn))
+				o.account = newMemory(64<<20).requests.open(owner{uid: 1, known: true}, new(conn))
 				s := &archiveSender{out: &o}
 				var want []byte
 				next := func(n int) []byte {
