@@ -8,10 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
-// writeFile writes a file that the user names. It replaces an existing file in one step and keeps its mode, so an error leaves the
-// old contents. It follows symlinks. A pipe or a device is opened and written, until ctx ends.
+// writeFile writes a file that the user names. It replaces an existing file in one step and keeps its mode and its owner, so an error
+// leaves the old contents. If the file cannot be replaced, it is emptied and written. writeFile follows symlinks. A pipe or a device is opened and written, until ctx ends.
 func writeFile(ctx context.Context, file string, contents []byte) error {
 	if isDescriptor(file) {
 		return orInterrupted(ctx, func() error { return writeInto(file, os.O_APPEND, contents) })
@@ -40,28 +41,50 @@ func writeFile(ctx context.Context, file string, contents []byte) error {
 		return err
 	}
 	err = writeRenamed(target, info, contents)
-	if errors.Is(err, fs.ErrPermission) { // the user may write the file, but not its directory
+	if errors.As(err, new(*notReplacedError)) {
 		return writeInto(file, os.O_TRUNC, contents)
 	}
 	return err
 }
 
-// writeRenamed writes a new file beside the named one and renames it. The new file gets the mode of the old one, if there is one.
+// A notReplacedError reports that a new file could not take the place of an old one that the user may write.
+type notReplacedError struct{ err error }
+
+func (e *notReplacedError) Error() string { return e.err.Error() }
+
+func (e *notReplacedError) Unwrap() error { return e.err }
+
+// replaceError returns a [*notReplacedError] for an error that writing into the old file would not have: the user may not write the
+// directory or give the file to its owner, the directory is on a read-only file system, or the file is a mount point, as in a container.
+func replaceError(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EBUSY) {
+		return &notReplacedError{err}
+	}
+	return err
+}
+
+// writeRenamed writes a new file beside the named one and renames it. The new file gets the mode and the owner of the old one, if there
+// is one. It has them before it has contents, which other users may not be allowed to read.
 func writeRenamed(file string, old fs.FileInfo, contents []byte) error {
-	temp := filepath.Join(filepath.Dir(file), ".pix-"+rand.Text())
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	temp, perm := filepath.Join(filepath.Dir(file), ".pix-"+rand.Text()), fs.FileMode(0o666)
+	if old != nil {
+		perm = 0o600
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok {
 			err = &fs.PathError{Op: "create", Path: file, Err: failed.Err} // the user does not know the temporary name
 		}
-		return err
+		return replaceError(err)
 	}
-	_, err = f.Write(contents)
-	if err == nil && old != nil {
-		err = f.Chmod(old.Mode())
+	if old != nil {
+		err = replaceError(errors.Join(takeOwner(f, old), f.Chmod(old.Mode())))
+	}
+	if err == nil {
+		_, err = f.Write(contents)
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, file)
+		err = replaceError(os.Rename(temp, file))
 	}
 	if err != nil {
 		os.Remove(temp)
