@@ -12,7 +12,8 @@ import (
 )
 
 // writeFile writes a file that the user names. It replaces an existing file in one step and keeps its mode and its owner, so an error
-// leaves the old contents. If the file cannot be replaced, it is emptied and written. writeFile follows symlinks. A pipe or a device is opened and written, until ctx ends.
+// leaves the old contents. If the file cannot be replaced, it is emptied and written. writeFile follows symlinks. A pipe or a device is
+// opened and written, until ctx ends.
 func writeFile(ctx context.Context, file string, contents []byte) error {
 	if isDescriptor(file) {
 		return orInterrupted(ctx, func() error { return writeInto(file, os.O_APPEND, contents) })
