@@ -54,7 +54,7 @@ func (w *collectWorld) serve(t *testing.T) (h http.Handler, end func()) {
 	}
 }
 
-// collect deletes what is not needed, and reports whether a path remains.
+// collect deletes all dead paths, and reports whether a path remains.
 func (w *collectWorld) collect(t *testing.T, path storepath.Path) (valid bool) {
 	t.Helper()
 	_, err := w.other.CollectGarbage(t.Context(), store.GCOptions{Action: store.GCDeleteDead, MaxFreed: math.MaxUint64})

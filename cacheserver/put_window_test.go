@@ -35,7 +35,7 @@ func zstdStream(contents []byte, log int) []byte {
 	}
 }
 
-// zstdSegment returns a zstd stream of one frame whose window is its contents, of which it claims to have size bytes.
+// zstdSegment returns a zstd stream of one frame whose window is its contents. Its header claims that the contents have size bytes.
 func zstdSegment(contents []byte, size uint64) []byte {
 	b := zstdStream(contents, 10)
 	header := binary.LittleEndian.AppendUint64([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, size)

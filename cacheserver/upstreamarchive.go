@@ -33,10 +33,10 @@ func (u *Upstream) NARFromOffset(ctx context.Context, path storepath.Path, offse
 // openArchive opens the archive of an info, which QueryPathInfo has returned. The reader fails if it is another one.
 func (u *Upstream) openArchive(ctx context.Context, info *store.PathInfo) (io.ReadCloser, error) {
 	archive, err := u.openWhole(ctx, info)
-	if err != nil || u.isProved(info) {
-		return archive, err
+	if err != nil {
+		return nil, err
 	}
-	return u.newAddressReader(ctx, archive, info), nil
+	return u.proving(ctx, archive, info), nil
 }
 
 // openArchiveFrom is openArchive from an offset on.
@@ -50,7 +50,7 @@ func (u *Upstream) openArchiveFrom(ctx context.Context, info *store.PathInfo, of
 		if err != nil {
 			return nil, err
 		}
-		return &wholeReader{u.newAddressReader(ctx, archive, info), offset}, nil
+		return &wholeReader{u.proving(ctx, archive, info), offset}, nil
 	}
 	r, err := u.openKept(ctx, info, offset, false)
 	if r != nil || err != nil {
@@ -78,10 +78,10 @@ func (u *Upstream) openVerified(ctx context.Context, info *store.PathInfo) (io.R
 		}
 	}
 	archive, err := files.newReader(ctx, f, g, info, 0, true)
-	if err != nil || u.isProved(info) {
-		return archive, err
+	if err != nil {
+		return nil, err
 	}
-	return u.newAddressReader(ctx, archive, info), nil
+	return u.proving(ctx, archive, info), nil
 }
 
 // errNoFiles is the error if there is no directory for archives.
@@ -93,9 +93,12 @@ func (u *Upstream) isProved(info *store.PathInfo) bool {
 	return isArchiveAddress(info) || u.isSigned(info)
 }
 
-// newAddressReader returns a reader that compares an archive with the content address of an info. If they differ, the info is no
-// longer kept: otherwise it would hide the one of the upstream cache.
-func (u *Upstream) newAddressReader(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) io.ReadCloser {
+// proving returns an archive if its hash proves it, and else a reader that compares it with the content address of an info. If they
+// differ, the info is no longer kept: otherwise it would hide the one of the upstream cache.
+func (u *Upstream) proving(ctx context.Context, archive io.ReadCloser, info *store.PathInfo) io.ReadCloser {
+	if u.isProved(info) {
+		return archive
+	}
 	if u.fetched == nil {
 		return newAddressReader(ctx, archive, info, nil)
 	}
